@@ -1,0 +1,61 @@
+"""Exit codes of a job, and the errors that carry them.
+
+Any exception with an integer attribute `exit_code` ends a job with that code and its message as
+the one line on stderr. The rooms `lenet` and `srgan` define their own, so they need not import
+this one.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_BAD_DATA = 65
+EXIT_MISSING_DATA = 66
+EXIT_UNAVAILABLE = 69
+EXIT_BUSY = 75
+
+
+class JobError(Exception):
+    """The work failed; base of the errors below."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(JobError):
+    """An option, a config file or a profile is wrong."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnavailableError(JobError):
+    """A cluster, a GPU or a download is not there."""
+
+    exit_code = EXIT_UNAVAILABLE
+
+
+class BusyError(JobError):
+    """Another run holds this run folder."""
+
+    exit_code = EXIT_BUSY
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code an exception stands for (1 if it names none)."""
+    code = getattr(error, "exit_code", EXIT_FAILED)
+    return code if isinstance(code, int) else EXIT_FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception as one line, its type in front where that is all there is."""
+    java_error = getattr(error, "java_exception", None)
+    if java_error is not None:
+        root = java_error
+        while root.getCause() is not None:
+            root = root.getCause()
+        text = str(root.toString())
+    else:
+        text = str(error) or type(error).__name__
+        if not hasattr(error, "exit_code"):
+            text = f"{type(error).__name__}: {text}"
+    return " ".join(text.split())

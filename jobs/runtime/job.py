@@ -1,0 +1,204 @@
+"""The frame around every job: options -> run folder -> work -> result.json -> exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic
+
+from pyspark import SparkContext
+
+from jobs.runtime import spark
+from jobs.runtime.errors import EXIT_OK, BusyError, JobError, UsageError, exit_code_of, one_line
+from jobs.runtime.options import JobOptions, OptionsType, parse_options
+from jobs.runtime.run_folder import LOG_FILE, RunFolder
+from jobs.runtime.terminal import print_error
+
+LOG = logging.getLogger(__name__)
+# For log.txt alone: the terminal gets one line.
+TRACEBACKS = logging.getLogger("traceback")
+
+PACKAGES = ("pyspark", "bigdl-dllib-spark3", "numpy", "pillow", "torch", "torchvision")
+# How a run is carried out, not what it computes: these may differ when it is continued.
+CONTROL_OPTIONS = frozenset(JobOptions.model_fields)
+
+
+class Run(Generic[OptionsType]):
+    """One execution of a job, handed to its work function.
+
+    Attributes:
+        name: the job's name, such as "train_lenet".
+        options: the resolved options.
+        folder: the run folder.
+        cluster: what the profile promises.
+        submitted_at: when spark-submit started, in seconds since 1970.
+    """
+
+    def __init__(self, name: str, options: OptionsType, folder: RunFolder) -> None:
+        self.name = name
+        self.options = options
+        self.folder = folder
+        self.cluster = spark.read_cluster()
+        self.submitted_at = spark.submission_time()
+        self._context: SparkContext | None = None
+
+    def start_spark(
+        self, class_path: Sequence[str] = (), properties: Mapping[str, str] | None = None
+    ) -> SparkContext:
+        """Start the session (once) and wait for the promised executors."""
+        if self._context is None:
+            self._context = spark.start_spark(
+                self.cluster,
+                self.name,
+                log_file=self.folder.path / LOG_FILE,
+                class_path=class_path,
+                properties=properties,
+                executor_wait=self.options.executor_wait,
+            )
+        return self._context
+
+    def close(self) -> None:
+        """Stop the session and release the run folder."""
+        if self._context is not None:
+            self._context.stop()
+        self.folder.close()
+
+
+def run_job(
+    name: str,
+    description: str,
+    options_type: type[OptionsType],
+    work: Callable[[Run[OptionsType]], dict[str, Any]],
+    summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Run a job from its command line and return its exit code.
+
+    Args:
+        name: the job's name; its run folders lie under runs/NAME.
+        description: the text of --help.
+        options_type: the job's options.
+        work: does the work and returns the metrics for result.json.
+        summary: the lines (label, value) to print when it is done.
+        argv: the command line, without the program's name.
+    """
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        options = parse_options(
+            options_type, sys.argv[1:] if argv is None else argv, job=name, description=description
+        )
+        folder = RunFolder.open(name, options.run_dir)
+    except Exception as error:
+        return _fail(name, error, debug)
+    signal.signal(signal.SIGTERM, _raise_on_signal)
+    try:
+        return _run(name, options, folder, work, summary)
+    except BaseException as error:
+        return _fail(name, error, debug)
+    finally:
+        folder.close()
+
+
+def _run(
+    name: str,
+    options: OptionsType,
+    folder: RunFolder,
+    work: Callable[[Run[OptionsType]], dict[str, Any]],
+    summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
+) -> int:
+    stored = options.model_dump(mode="json", exclude=set(CONTROL_OPTIONS))
+    if options.fresh:
+        folder.clear()
+    finished = folder.finished_result(stored)
+    if finished is not None:
+        print(f"{name}: already done (--fresh does it again)")
+        _print_table([*summary(finished["metrics"]), ("results", folder.url)])
+        return EXIT_OK
+
+    _log_to(folder.path / LOG_FILE)
+    folder.write_options(stored)
+    LOG.info("%s: %s", name, " ".join(f"{key}={value}" for key, value in stored.items()))
+    begin = datetime.now(timezone.utc)
+    run = Run(name, options, folder)
+    outcome: dict[str, Any] = {"status": "failed", "error": None, "metrics": {}}
+    try:
+        # What libraries print is for the log; what this job says goes through logging.
+        with open(folder.path / LOG_FILE, "a", encoding="utf-8") as log, redirect_stdout(log):
+            outcome["metrics"] = work(run)
+        outcome["status"] = "ok"
+    except BaseException as error:
+        outcome["error"] = one_line(error)
+        TRACEBACKS.error("%s failed", name, exc_info=True)
+        raise
+    finally:
+        end = datetime.now(timezone.utc)
+        folder.write_result(
+            {
+                "job": name,
+                "status": outcome["status"],
+                "error": outcome["error"],
+                "started": begin.isoformat(timespec="seconds"),
+                "finished": end.isoformat(timespec="seconds"),
+                "seconds": round((end - begin).total_seconds(), 2),
+                "options": stored,
+                "cluster": run.cluster.as_dict(),
+                "versions": _versions(),
+                "metrics": outcome["metrics"],
+            }
+        )
+        run.close()
+    _print_table([*summary(outcome["metrics"]), ("results", folder.url)])
+    return EXIT_OK
+
+
+def _fail(name: str, error: BaseException, debug: bool) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_OK
+    if isinstance(error, KeyboardInterrupt):
+        error = JobError("interrupted; run the same command again to continue")
+    if debug and not isinstance(error, (UsageError, BusyError)):
+        traceback.print_exception(error)
+    print_error(f"{name}: error: {one_line(error)}")
+    return exit_code_of(error)
+
+
+def _raise_on_signal(number: int, _frame: FrameType | None) -> None:
+    raise JobError(
+        f"stopped by {signal.Signals(number).name}; run the same command again to continue"
+    )
+
+
+def _log_to(path: Path) -> None:
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen = logging.StreamHandler(sys.stdout)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    screen.addFilter(lambda record: record.name != TRACEBACKS.name)
+    logging.basicConfig(level=logging.WARNING, handlers=[file, screen], force=True)
+    for room in ("jobs", "lenet", "srgan"):
+        logging.getLogger(room).setLevel(logging.INFO)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+
+
+def _print_table(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(label) for label, _ in rows)
+    print(os.linesep.join(f"  {label:<{width}}  {value}" for label, value in rows), flush=True)
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

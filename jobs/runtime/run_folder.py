@@ -1,0 +1,166 @@
+"""The run folder: one folder that receives everything a run leaves behind.
+
+    options.json   the resolved options
+    log.txt        what the job and Spark said
+    result.json    written last, in one atomic step
+
+A folder on hdfs:// (or any other file system fsspec knows) is mirrored: the work happens in a
+local staging folder, and `publish` copies what is new.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from jobs.runtime import remote
+from jobs.runtime.errors import BusyError, JobError, UsageError
+
+LOG = logging.getLogger(__name__)
+
+OPTIONS_FILE = "options.json"
+RESULT_FILE = "result.json"
+LOG_FILE = "log.txt"
+LOCK_FILE = ".lock"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step: a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+class RunFolder:
+    """A locked run folder.
+
+    Attributes:
+        path: the local folder to write into.
+        url: where the user asked for it; equal to `path` unless that is remote.
+    """
+
+    def __init__(self, path: Path, url: str, lock: IO[str]) -> None:
+        self.path = path
+        self.url = url
+        self._lock = lock
+
+    @classmethod
+    def open(cls, job: str, run_dir: str | None) -> RunFolder:
+        """Create or reopen the folder and take its lock.
+
+        Raises:
+            BusyError: another run holds it.
+            JobError: it cannot be created or written.
+        """
+        url = run_dir or _new_folder(job)
+        path = _staging_folder(url) if remote.is_remote(url) else Path(url).absolute()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = open(path / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise JobError(
+                f"cannot write the run folder {url}: {error.strerror}; choose another --run-dir"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise BusyError(
+                f"another run holds {url}; wait for it, or choose another --run-dir"
+            ) from error
+        folder = cls(path, url if remote.is_remote(url) else str(path), lock)
+        if remote.is_remote(url):
+            remote.download_folder(url, path)
+        return folder
+
+    def clear(self) -> None:
+        """Delete everything in the folder but its lock (--fresh)."""
+        for entry in self.path.iterdir():
+            if entry.name == LOCK_FILE:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        if self.url != str(self.path):
+            remote.delete_folder(self.url)
+
+    def finished_result(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result of a run that has already ended well with these very options, if any.
+
+        Raises:
+            UsageError: the folder belongs to a run with other options.
+        """
+        stored = self._read(OPTIONS_FILE)
+        if stored is not None:
+            changed = [name for name in options if stored.get(name) != options[name]]
+            if changed:
+                names = ", ".join(
+                    f"{name} (was {stored.get(name)!r}, is {options[name]!r})" for name in changed
+                )
+                raise UsageError(
+                    f"{self.url} holds a run with other options: {names}; "
+                    "choose another --run-dir, or start over with --fresh"
+                )
+        result = self._read(RESULT_FILE)
+        return result if result is not None and result.get("status") == "ok" else None
+
+    def write_options(self, options: Mapping[str, Any]) -> None:
+        """Store the resolved options."""
+        write_atomically(self.path / OPTIONS_FILE, json.dumps(options, indent=2) + "\n")
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json as the last act, after everything else is published."""
+        self.publish()
+        write_atomically(self.path / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+        self.publish()
+
+    def publish(self) -> None:
+        """Copy what is new to the remote folder (nothing to do for a local one)."""
+        if self.url != str(self.path):
+            remote.upload_folder(self.path, self.url, skip={LOCK_FILE}, last={RESULT_FILE})
+
+    def close(self) -> None:
+        """Release the lock; a killed process releases it too."""
+        self._lock.close()
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError:
+            LOG.warning("%s/%s is damaged and is ignored", self.url, name)
+            return None
+
+
+def _new_folder(job: str) -> str:
+    base = os.path.join("runs", job, f"{datetime.now():%Y%m%d-%H%M%S}")
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not os.path.exists(name))
+
+
+def _staging_folder(url: str) -> Path:
+    # Named after the URL, so that a killed run finds its lock and its files again.
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"spark-jobs-{os.getuid()}" / name

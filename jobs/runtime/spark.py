@@ -1,0 +1,194 @@
+"""The Spark session of a job, with what BigDL or torch need set by the job itself.
+
+A profile (conf/*.conf) holds only what a person decides: master, executors, cores, memory, GPUs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkConf, SparkContext
+
+from jobs.runtime.errors import UnavailableError, UsageError, one_line
+from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
+
+MASTER_CONNECT_SECONDS = 5.0
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The executors that a profile promises.
+
+    Attributes:
+        master: Spark's master URL; `local[*]` is resolved to the number of cores.
+        executors: number of executor processes (1 in local mode: the driver itself).
+        cores: cores of one executor.
+        memory: memory of one executor as in the profile, such as "2g".
+    """
+
+    master: str
+    executors: int
+    cores: int
+    memory: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the driver is the only executor."""
+        return self.master.startswith("local")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For result.json."""
+        return asdict(self)
+
+
+def read_cluster() -> Cluster:
+    """The cluster of the profile that this process was submitted with.
+
+    Raises:
+        UsageError: the profile contradicts itself; the message names the key.
+    """
+    driver_jvm()
+    conf = SparkConf()
+    master = conf.get("spark.master", "local[*]") or "local[*]"
+    if master.startswith("local"):
+        memory = conf.get("spark.driver.memory", "1g")
+        return Cluster(f"local[{_local_cores(master)}]", 1, _local_cores(master), memory or "1g")
+    cores = _positive_int(conf, "spark.executor.cores")
+    if master.startswith("spark://"):
+        total = _positive_int(conf, "spark.cores.max")
+        if total % cores:
+            raise UsageError(
+                f"profile: spark.cores.max = {total} is no multiple of "
+                f"spark.executor.cores = {cores}"
+            )
+        executors = total // cores
+    else:
+        executors = _positive_int(conf, "spark.executor.instances")
+    return Cluster(master, executors, cores, conf.get("spark.executor.memory", "1g") or "1g")
+
+
+def submission_time() -> float:
+    """When spark-submit started the driver's JVM, in seconds since 1970."""
+    runtime = driver_jvm().java.lang.management.ManagementFactory.getRuntimeMXBean()
+    return float(runtime.getStartTime()) / 1000
+
+
+def start_spark(
+    cluster: Cluster,
+    app_name: str,
+    *,
+    log_file: Path,
+    class_path: Sequence[str] = (),
+    properties: Mapping[str, str] | None = None,
+    executor_wait: float,
+) -> SparkContext:
+    """Start the session and wait until the promised executors are there.
+
+    Args:
+        cluster: what `read_cluster` gave.
+        app_name: shown in Spark's own pages.
+        log_file: receives what the JVM prints and its warnings.
+        class_path: jars for driver and executors, at the same path on every node.
+        properties: further Spark properties that the job's engine needs.
+        executor_wait: seconds until missing executors are an error.
+
+    Raises:
+        UnavailableError: no master answers, or executors are missing.
+    """
+    _check_master(cluster)
+    # Executors must run this very interpreter, not the first python3 on their PATH.
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    jvm = driver_jvm()
+    send_logs_to(log_file)
+    # spark-submit has started the driver's JVM already; --driver-class-path would come too late.
+    loader = jvm.Thread.currentThread().getContextClassLoader()
+    for jar in class_path:
+        loader.addURL(jvm.java.io.File(jar).toURI().toURL())
+
+    conf = SparkConf().setMaster(cluster.master).setAppName(app_name)
+    conf.set("spark.ui.showConsoleProgress", "false")
+    conf.set("spark.dynamicAllocation.enabled", "false")
+    conf.set("spark.executor.extraClassPath", os.pathsep.join(class_path))
+    conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()}")
+    if cluster.is_local:
+        conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
+    for key, value in (properties or {}).items():
+        conf.set(key, value)
+    try:
+        context = SparkContext(conf=conf)
+    except Py4JJavaError as error:
+        raise UnavailableError(
+            f"Spark did not start on {cluster.master}: {one_line(error)}"
+        ) from error
+    wait_for_executors(context, cluster, executor_wait)
+    return context
+
+
+def executor_count(context: SparkContext) -> int:
+    """Executors registered at this moment, the driver not counted (except in local mode)."""
+    infos = context._jsc.sc().statusTracker().getExecutorInfos()
+    return max(len(infos) - 1, 0)
+
+
+def wait_for_executors(context: SparkContext, cluster: Cluster, seconds: float) -> None:
+    """Wait until all promised executors are registered.
+
+    Raises:
+        UnavailableError: some are missing after `seconds`; the message counts them.
+    """
+    if cluster.is_local:
+        return
+    deadline = time.monotonic() + seconds
+    while (present := executor_count(context)) < cluster.executors:
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"{cluster.master} gave {present} of the {cluster.executors} executors with "
+                f"{cluster.cores} cores and {cluster.memory} that the profile asks for within "
+                f"{seconds:.0f} s; start more workers, end other applications, or take a smaller "
+                "profile"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _check_master(cluster: Cluster) -> None:
+    if not cluster.master.startswith("spark://"):
+        return
+    for address in cluster.master.removeprefix("spark://").split(","):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise UsageError(f"master {cluster.master}: expected spark://HOST:PORT")
+        try:
+            socket.create_connection((host, int(port)), MASTER_CONNECT_SECONDS).close()
+            return
+        except OSError as error:
+            reason = error.strerror or str(error)
+    raise UnavailableError(
+        f"no Spark master answers at {cluster.master} ({reason}); start the cluster, or name its "
+        "master with --master spark://HOST:7077"
+    )
+
+
+def _local_cores(master: str) -> int:
+    match = re.fullmatch(r"local(?:\[(\d+|\*)(?:,\s*\d+)?\])?", master)
+    if match is None or match[1] == "0":
+        raise UsageError(f"master {master}: expected local[N] or local[*]")
+    return len(os.sched_getaffinity(0)) if match[1] == "*" else int(match[1] or 1)
+
+
+def _positive_int(conf: SparkConf, key: str) -> int:
+    value = conf.get(key, "") or ""
+    if not value.isdigit() or int(value) == 0:
+        raise UsageError(
+            f"profile: {key} = {value or 'nothing'}: this master needs a positive whole number"
+        )
+    return int(value)

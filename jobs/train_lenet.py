@@ -1,0 +1,101 @@
+"""Train LeNet5 on MNIST with BigDL's DistriOptimizer.
+
+    spark-submit --properties-file conf/local.conf jobs/train_lenet.py --data data/mnist
+    spark-submit --properties-file conf/lab-4pc.conf --master spark://HOST:7077 \\
+        jobs/train_lenet.py --data hdfs://HOST:9000/mnist --run-dir runs/tonight
+    spark-submit --properties-file conf/local.conf jobs/train_lenet.py --config conf/lenet-seed.toml
+
+The run folder receives the model (model.bigdl), a snapshot an epoch, learning-curves.png,
+TensorBoard events, log.txt and result.json. The same command with the same --run-dir goes on
+after the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from jobs.runtime.job import Run, run_job
+from jobs.runtime.options import JobOptions
+from jobs.runtime.progress import Progress
+from jobs.runtime.spark import wait_for_executors
+from lenet.idx import read_digits
+from lenet.options import Recipe
+
+
+class Options(Recipe, JobOptions):
+    """The recipe, and where the data are."""
+
+    data: str = Field("data/mnist", description="folder with MNIST's four files, local or hdfs://")
+
+
+def work(run: Run[Options]) -> dict[str, Any]:
+    """Train, and test the finished model."""
+    # BigDL takes a second to import, which nobody should wait for who mistyped an option.
+    from lenet import bigdl
+    from lenet.evaluation import evaluate
+    from lenet.pictures import draw_learning_curves
+    from lenet.snapshots import MODEL_FILE, save_model
+    from lenet.training import Callbacks, Trainer, check_batch_size, total_iterations
+
+    options, cluster = run.options, run.cluster
+    check_batch_size(options.batch_size, cluster.executors, cluster.cores)
+    train, test = read_digits(options.data, "train"), read_digits(options.data, "test")
+    context = run.start_spark(bigdl.class_path(), bigdl.spark_properties(cluster.cores))
+    bigdl.start_engine(context)
+
+    progress = Progress(total_iterations(options, len(train)), "iteration")
+    trainer = Trainer(
+        context,
+        options,
+        train,
+        test,
+        run.folder.path,
+        Callbacks(
+            progress=progress.update,
+            saved=run.folder.publish,
+            recover=lambda: wait_for_executors(context, cluster, options.executor_wait),
+        ),
+    )
+    trainer.run()
+    progress.close()
+
+    save_model(trainer.network, run.folder.path / MODEL_FILE)
+    iterations, losses = trainer.iteration_curve("Loss")
+    history = trainer.state["history"]
+    draw_learning_curves(run.folder.path / "learning-curves.png", iterations, losses, history)
+    evaluation = evaluate(trainer.network, test)
+    return {
+        "top1_accuracy": evaluation.top1_accuracy,
+        "correct": evaluation.correct,
+        "count": len(test),
+        "loss": evaluation.loss,
+        "epochs": trainer.state["epoch"],
+        "iterations": trainer.state["iteration"],
+        "wall_clock_seconds": trainer.state["wall_clock_seconds"],
+        "records_per_second": statistics.median(trainer.iteration_curve("Throughput")[1]),
+        "setup_seconds": trainer.first_iteration_time() - run.submitted_at,
+        "history": history,
+    }
+
+
+def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """The table at the end."""
+    return [
+        (
+            "Top-1",
+            f"{100 * metrics['top1_accuracy']:.2f} % ({metrics['correct']} of {metrics['count']})",
+        ),
+        ("loss", f"{metrics['loss']:.4f} a record"),
+        ("epochs", f"{metrics['epochs']} ({metrics['iterations']} iterations)"),
+        ("wall clock", f"{metrics['wall_clock_seconds']:.1f} s"),
+        ("records/s", f"{metrics['records_per_second']:.0f}"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("train_lenet", __doc__ or "", Options, work, summary))

@@ -1,0 +1,1 @@
+"""LeNet5 on MNIST with BigDL's DistriOptimizer."""

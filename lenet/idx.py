@@ -1,0 +1,159 @@
+"""MNIST's IDX files (format: yann.lecun.com/exdb/mnist), raw or gzipped, local or remote."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import IO
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet.errors import BadDataError, MissingDataError
+
+IMAGES_MAGIC = 2051
+LABELS_MAGIC = 2049
+IMAGE_SIZE = 28
+CLASSES = 10
+# MNIST has 47 MB of images; a header that promises more than this is taken for damage.
+MAX_BYTES = 1 << 30
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images of digits with their labels.
+
+    Attributes:
+        images: uint8, shape (count, 28, 28), 0 is the background.
+        labels: uint8, shape (count,), values 0 to 9.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_digits(folder: str, part: str) -> Digits:
+    """Read one part of MNIST from a folder that holds the four files, raw or as .gz.
+
+    Args:
+        folder: local path or URL (hdfs://...).
+        part: "train" or "test".
+
+    Raises:
+        MissingDataError: a file is not there or may not be read.
+        BadDataError: a file is damaged, or images and labels do not belong together.
+    """
+    images_name, labels_name = FILES[part]
+    images_path = _find(folder, images_name)
+    labels_path = _find(folder, labels_name)
+    images = read_images(images_path)
+    labels = read_labels(labels_path)
+    if len(images) != len(labels):
+        raise BadDataError(
+            f"{images_path} holds {len(images)} images, but {labels_path} {len(labels)} labels; "
+            "take both from one source"
+        )
+    return Digits(images, labels)
+
+
+def read_images(path: str) -> NDArray[np.uint8]:
+    """The images of an IDX file, uint8 of shape (count, 28, 28).
+
+    Raises:
+        MissingDataError, BadDataError: see `read_digits`.
+    """
+    shape, data = _read(path, IMAGES_MAGIC, dimensions=3)
+    if shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise BadDataError(f"{path}: images of {shape[1]}x{shape[2]}, expected 28x28")
+    return data.reshape(shape)
+
+
+def read_labels(path: str) -> NDArray[np.uint8]:
+    """The labels of an IDX file, uint8 of shape (count,), values 0 to 9.
+
+    Raises:
+        MissingDataError, BadDataError: see `read_digits`.
+    """
+    _, labels = _read(path, LABELS_MAGIC, dimensions=1)
+    wrong = np.flatnonzero(labels >= CLASSES)
+    if len(wrong):
+        raise BadDataError(
+            f"{path}: record {wrong[0]} has label {labels[wrong[0]]}, expected 0 to 9"
+        )
+    return labels
+
+
+def write_images(path: str, images: NDArray[np.uint8]) -> None:
+    """Write images, uint8 of shape (count, rows, columns), as a raw IDX file."""
+    with open(path, "wb") as file:
+        file.write(struct.pack(">4i", IMAGES_MAGIC, *images.shape))
+        file.write(np.ascontiguousarray(images).data)
+
+
+def write_labels(path: str, labels: NDArray[np.uint8]) -> None:
+    """Write labels, uint8 of shape (count,), as a raw IDX file."""
+    with open(path, "wb") as file:
+        file.write(struct.pack(">2i", LABELS_MAGIC, len(labels)))
+        file.write(np.ascontiguousarray(labels).data)
+
+
+def _find(folder: str, name: str) -> str:
+    system, root = fsspec.core.url_to_fs(folder)
+    for candidate in (name, f"{name}.gz"):
+        try:
+            if system.exists(f"{root.rstrip('/')}/{candidate}"):
+                return f"{folder.rstrip('/')}/{candidate}"
+        except OSError as error:
+            raise MissingDataError(f"{folder}: {error}") from error
+    raise MissingDataError(
+        f"{folder}/{name}: no such file, nor {name}.gz; fetch it with: "
+        "python scripts/fetch_data.py mnist --to FOLDER"
+    )
+
+
+def _read(path: str, magic: int, dimensions: int) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
+    try:
+        with fsspec.open(path, "rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if not compressed:
+                return _parse(path, file, magic, dimensions)
+            with gzip.GzipFile(fileobj=file) as plain:
+                return _parse(path, plain, magic, dimensions)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadDataError(f"{path}: damaged gzip ({error}); fetch it again") from error
+    except OSError as error:
+        raise MissingDataError(f"{path}: {error.strerror or error}") from error
+
+
+def _parse(
+    path: str, file: IO[bytes] | gzip.GzipFile, magic: int, dimensions: int
+) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
+    header = file.read(4 * (1 + dimensions))
+    if len(header) < 4 * (1 + dimensions):
+        raise BadDataError(f"{path}: {len(header)} bytes are too short for an IDX header")
+    found, *shape = struct.unpack(f">{1 + dimensions}i", header)
+    if found != magic:
+        raise BadDataError(f"{path}: magic number {found}, expected {magic}")
+    size = int(np.prod([max(extent, 0) for extent in shape], dtype=object))
+    if min(shape) < 1 or size > MAX_BYTES:
+        raise BadDataError(f"{path}: the header promises {shape}, which is no MNIST")
+    # One byte more than promised tells a long file, and a gzip bomb goes no further than that.
+    content = file.read(size + 1)
+    if len(content) != size:
+        adjective = "short" if len(content) < size else "long"
+        raise BadDataError(
+            f"{path}: too {adjective}, the header promises {size} bytes of data; fetch it again"
+        )
+    return tuple(shape), np.frombuffer(content, dtype=np.uint8)

@@ -1,0 +1,46 @@
+"""LeNet on a real Master with two Workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import StandaloneCluster, spark_submit
+
+pytestmark = pytest.mark.cluster
+TWO_BY_ONE = ("--executor-cores", "1", "--executor-memory", "900m")
+
+
+def test_trains_across_two_executors(
+    cluster: StandaloneCluster, mnist: str, tmp_path: Path
+) -> None:
+    done = spark_submit(
+        "train_lenet",
+        *("--data", mnist, "--epochs", 1),
+        run_dir=tmp_path / "run",
+        profile="lab-2pc",
+        spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "2"),
+    )
+    assert done.code == 0, done.out + done.err
+    result = done.result
+    assert result["cluster"] == {
+        "master": cluster.master,
+        "executors": 2,
+        "cores": 1,
+        "memory": "900m",
+    }
+    assert result["metrics"]["top1_accuracy"] > 0.965
+
+
+def test_missing_executors_are_counted(
+    cluster: StandaloneCluster, small_mnist: Path, tmp_path: Path
+) -> None:
+    done = spark_submit(
+        "train_lenet",
+        *("--data", small_mnist, "--batch-size", 96, "--executor-wait", 8),
+        run_dir=tmp_path / "run",
+        profile="lab-2pc",
+        spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "3"),
+    )
+    assert done.code == 69, done.out + done.err
+    assert "gave 2 of the 3 executors" in done.error

@@ -1,0 +1,46 @@
+"""LeNet's rules that need no Spark: batch sizes and learning rates."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from lenet.errors import BatchSizeError
+from lenet.options import Recipe
+from lenet.training import check_batch_size, iterations_per_epoch, total_iterations
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "executors", "cores", "nearest"),
+    [(33, 1, 2, "32 or 34"), (500, 4, 2, "496 or 504"), (3, 2, 2, "4"), (100, 3, 4, "96 or 108")],
+)
+def test_a_batch_that_does_not_divide(
+    batch_size: int, executors: int, cores: int, nearest: str
+) -> None:
+    with pytest.raises(BatchSizeError, match=f"the nearest sizes that do: {nearest}$"):
+        check_batch_size(batch_size, executors, cores)
+
+
+def test_a_batch_that_divides() -> None:
+    check_batch_size(512, 4, 2)
+    check_batch_size(32, 4, 2)
+
+
+def test_iterations() -> None:
+    assert iterations_per_epoch(60000, 512) == 118
+    assert iterations_per_epoch(60000, 32) == 1875
+    recipe = Recipe(epochs=15, batch_size=32)
+    assert total_iterations(recipe, 60000) == 28125, "the experiment's number"
+    assert total_iterations(Recipe(epochs=15, batch_size=8), 60000) == 112500, "on two PCs"
+    assert total_iterations(Recipe(max_iterations=10), 60000) == 10
+
+
+def test_learning_rates() -> None:
+    recipe = Recipe(epochs=4, learning_rate=0.1)
+    assert [recipe.learning_rate_in(epoch) for epoch in (1, 2, 3, 4)] == pytest.approx(
+        [0.1, 0.075, 0.05, 0.025]
+    )
+    inverse = Recipe(learning_rate_schedule="inverse", learning_rate_decay=2e-4)
+    assert inverse.learning_rate_in(3) == inverse.learning_rate
+    with pytest.raises(ValidationError, match="inverse"):
+        Recipe(learning_rate_decay=2e-4)
