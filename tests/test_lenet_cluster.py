@@ -28,6 +28,7 @@ def test_trains_across_two_executors(
         "executors": 2,
         "cores": 1,
         "memory": "900m",
+        "gpus": 0,
     }
     assert result["metrics"]["top1_accuracy"] > 0.965
 

@@ -36,6 +36,7 @@ def test_one_epoch_reads_most_digits(trained: Submission) -> None:
         "executors": 1,
         "cores": 2,
         "memory": "3g",
+        "gpus": 0,
     }
     assert metrics["top1_accuracy"] == metrics["correct"] / metrics["count"] > 0.965
     assert metrics["count"] == 10000

@@ -80,6 +80,7 @@ def run_job(
     work: Callable[[Run[OptionsType]], dict[str, Any]],
     summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
     argv: Sequence[str] | None = None,
+    workers_write: bool = False,
 ) -> int:
     """Run a job from its command line and return its exit code.
 
@@ -90,13 +91,14 @@ def run_job(
         work: does the work and returns the metrics for result.json.
         summary: the lines (label, value) to print when it is done.
         argv: the command line, without the program's name.
+        workers_write: see `RunFolder.open`.
     """
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         options = parse_options(
             options_type, sys.argv[1:] if argv is None else argv, job=name, description=description
         )
-        folder = RunFolder.open(name, options.run_dir)
+        folder = RunFolder.open(name, options.run_dir, workers_write=workers_write)
     except Exception as error:
         return _fail(name, error, debug)
     signal.signal(signal.SIGTERM, _raise_on_signal)

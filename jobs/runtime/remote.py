@@ -17,39 +17,61 @@ def is_remote(path: str) -> bool:
     return bool(separator) and scheme not in ("file", "local")
 
 
-def download_folder(url: str, to: Path) -> None:
-    """Copy the remote folder's files that are missing or differ in size into `to`."""
+def download_folder(url: str, to: Path, *, top_only: bool) -> set[str]:
+    """Copy the remote folder's files that are missing or differ in size into `to`.
+
+    Args:
+        url: the remote folder; it need not exist.
+        to: the local folder.
+        top_only: leave out what lies in subfolders.
+
+    Returns:
+        The names of the copied files, relative to the folder.
+    """
     system, root = fsspec.core.url_to_fs(url)
     if not system.exists(root):
-        return
-    for source, entry in system.find(root, detail=True).items():
-        target = to / _relative(source, root)
+        return set()
+    names = set()
+    depth = 1 if top_only else None
+    for source, entry in system.find(root, maxdepth=depth, detail=True).items():
+        name = _relative(source, root)
+        names.add(name)
+        target = to / name
         if target.exists() and target.stat().st_size == entry["size"]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         system.get_file(source, str(target))
+    return names
 
 
-def upload_folder(path: Path, url: str, *, skip: set[str], last: set[str]) -> None:
-    """Make the remote folder equal to `path`: new and changed files first, then deletions.
+def upload_folder(path: Path, url: str, *, skip: str, last: str, known: set[str]) -> set[str]:
+    """Copy new and changed files to the remote folder, and delete there what went away here.
 
     A file is written under a temporary name and renamed, so that no half file ever bears its
-    final name. Files named in `last` follow after all the others.
+    final name.
+
+    Args:
+        path: the local folder.
+        url: the remote folder, made if need be.
+        skip: a file name that is not copied.
+        last: a file name that is copied after all the others.
+        known: names that were in both folders before; only these are ever deleted.
+
+    Returns:
+        The names that are in both folders now.
     """
     system, root = fsspec.core.url_to_fs(url)
     system.makedirs(root, exist_ok=True)
-    present = {
-        _relative(name, root): entry["size"]
-        for name, entry in system.find(root, detail=True).items()
-    }
+    found = system.find(root, detail=True)
+    present = {_relative(name, root): entry["size"] for name, entry in found.items()}
     local = {
         str(file.relative_to(path)): file
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name not in skip
+        if file.is_file() and file.name != skip
     }
-    for name, file in sorted(local.items(), key=lambda item: item[0] in last):
-        size = file.stat().st_size
-        if present.get(name) == size and file.suffix not in (".json", ".jsonl"):
+    for name, file in sorted(local.items(), key=lambda item: item[0] == last):
+        unchanging = file.suffix not in (".json", ".csv", ".txt")
+        if unchanging and present.get(name) == file.stat().st_size:
             continue
         target = f"{root.rstrip('/')}/{name}"
         temporary = f"{target}._copying"
@@ -58,8 +80,9 @@ def upload_folder(path: Path, url: str, *, skip: set[str], last: set[str]) -> No
         with contextlib.suppress(FileNotFoundError):
             system.rm(target)
         system.mv(temporary, target)
-    for name in present.keys() - local.keys():
+    for name in (known - local.keys()) & present.keys():
         system.rm(f"{root.rstrip('/')}/{name}")
+    return set(local)
 
 
 def delete_folder(url: str) -> None:

@@ -63,10 +63,17 @@ class RunFolder:
         self.path = path
         self.url = url
         self._lock = lock
+        self._mirrored: set[str] = set()
 
     @classmethod
-    def open(cls, job: str, run_dir: str | None) -> RunFolder:
+    def open(cls, job: str, run_dir: str | None, *, workers_write: bool = False) -> RunFolder:
         """Create or reopen the folder and take its lock.
+
+        Args:
+            job: names the default folder.
+            run_dir: where the user wants it, local or remote; None: a new one below runs/.
+            workers_write: the job's workers write into a remote folder themselves; only the
+                files of the frame around the job, at its top, are mirrored.
 
         Raises:
             BusyError: another run holds it.
@@ -90,7 +97,7 @@ class RunFolder:
             ) from error
         folder = cls(path, url if remote.is_remote(url) else str(path), lock)
         if remote.is_remote(url):
-            remote.download_folder(url, path)
+            folder._mirrored = remote.download_folder(url, path, top_only=workers_write)
         return folder
 
     def clear(self) -> None:
@@ -138,7 +145,9 @@ class RunFolder:
     def publish(self) -> None:
         """Copy what is new to the remote folder (nothing to do for a local one)."""
         if self.url != str(self.path):
-            remote.upload_folder(self.path, self.url, skip={LOCK_FILE}, last={RESULT_FILE})
+            self._mirrored = remote.upload_folder(
+                self.path, self.url, skip=LOCK_FILE, last=RESULT_FILE, known=self._mirrored
+            )
 
     def close(self) -> None:
         """Release the lock; a killed process releases it too."""

@@ -34,12 +34,14 @@ class Cluster:
         executors: number of executor processes (1 in local mode: the driver itself).
         cores: cores of one executor.
         memory: memory of one executor as in the profile, such as "2g".
+        gpus: GPUs of one executor.
     """
 
     master: str
     executors: int
     cores: int
     memory: str
+    gpus: int = 0
 
     @property
     def is_local(self) -> bool:
@@ -74,7 +76,9 @@ def read_cluster() -> Cluster:
         executors = total // cores
     else:
         executors = _positive_int(conf, "spark.executor.instances")
-    return Cluster(master, executors, cores, conf.get("spark.executor.memory", "1g") or "1g")
+    memory = conf.get("spark.executor.memory", "1g") or "1g"
+    gpus = int(conf.get("spark.executor.resource.gpu.amount", "0") or 0)
+    return Cluster(master, executors, cores, memory, gpus)
 
 
 def submission_time() -> float:

@@ -1,0 +1,145 @@
+"""Train SRResNet and SRGAN (x4 super-resolution) with torch DDP, a rank a GPU or a core.
+
+    spark-submit --properties-file conf/local.conf jobs/train_srgan.py \\
+        --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test
+    spark-submit --properties-file conf/gpu-nodes.conf --master spark://HOST:7077 \\
+        jobs/train_srgan.py --data data/General-100 --test-sets data/Set5,data/Set14 \\
+        --vgg-weights vgg19-dcbb9e9d.pth --run-dir hdfs://HOST:9000/runs/srgan
+
+The run folder receives the models (srresnet.safetensors, srgan.safetensors, and the best by
+PSNR), checkpoints, comparison pictures, TensorBoard events, log.txt and result.json. The same
+command with the same --run-dir goes on from the newest whole checkpoint.
+
+On several machines the first rank writes the run folder: let it be on hdfs:// or a shared disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from jobs.runtime import remote
+from jobs.runtime.errors import UsageError
+from jobs.runtime.job import Run, run_job
+from jobs.runtime.options import JobOptions
+from jobs.runtime.progress import Progress
+from jobs.runtime.spark import wait_for_executors
+from srgan.options import TrainOptions
+
+LOG = logging.getLogger("jobs.train_srgan")
+
+
+class Options(TrainOptions, JobOptions):
+    """The recipe, where the images are, and how the ranks are launched."""
+
+    data: str = Field("data/General-100", description="folder of training images, local or hdfs://")
+    test_sets: str = Field(
+        "", description="folders of test images, separated by commas; the first chooses the best"
+    )
+    ranks: int | None = Field(
+        None, ge=1, description="processes [one a GPU; without GPUs, one a core]"
+    )
+    max_restarts: int = Field(
+        2, ge=0, description="how often a training that lost a rank is launched again"
+    )
+
+    def recipe(self) -> TrainOptions:
+        """What concerns the training alone."""
+        return TrainOptions.model_validate(self.model_dump(include=set(TrainOptions.model_fields)))
+
+
+def work(run: Run[Options]) -> dict[str, Any]:
+    """Launch the ranks, again if need be, and return the first one's metrics."""
+    # torch takes seconds to import, which nobody should wait for who mistyped an option.
+    from jobs.runtime.ranks import plan_launch, run_on_ranks
+
+    options = run.options
+    launch = plan_launch(run.cluster, options.ranks)
+    if options.batch_size % launch.ranks:
+        raise UsageError(
+            f"--batch-size {options.batch_size} does not divide among {launch.ranks} ranks"
+        )
+    data, test_sets = _absolute(options.data), _test_sets(options.test_sets)
+    context = run.start_spark(properties=launch.properties)
+    LOG.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
+
+    bars: dict[str, Progress] = {}
+
+    def on_progress(values: dict[str, Any]) -> None:
+        phase = values["phase"]
+        if phase not in bars:
+            bars[phase] = Progress(values["steps"], f"{phase} steps", done=values["step"])
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in values["losses"].items())
+        bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
+
+    metrics = run_on_ranks(
+        context,
+        launch,
+        _train_on_rank,
+        *(options.recipe(), data, test_sets, run.folder.url),
+        on_progress=on_progress,
+        recover=lambda: wait_for_executors(context, run.cluster, options.executor_wait),
+        max_restarts=options.max_restarts,
+    )
+    for bar in bars.values():
+        bar.close()
+    for line in metrics["skipped_images"]:
+        LOG.warning("left out %s", line)
+    return metrics
+
+
+def _train_on_rank(
+    options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
+) -> dict[str, Any]:
+    # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
+    from jobs.runtime import remote  # noqa: F401
+    from jobs.runtime.ranks import guarded, report_progress
+    from srgan.training import train
+
+    def progress(values: Any) -> None:
+        report_progress(values._asdict())
+
+    return guarded(train, options, data, test_sets, run_dir, False, progress)
+
+
+def _test_sets(folders: str) -> dict[str, str]:
+    paths = [folder.strip() for folder in folders.split(",") if folder.strip()]
+    named = {os.path.basename(path.rstrip("/")): _absolute(path) for path in paths}
+    if len(named) < len(paths):
+        raise UsageError(f"--test-sets {folders}: two folders have the same name")
+    return named
+
+
+def _absolute(path: str) -> str:
+    # Executors have working directories of their own.
+    return path if remote.is_remote(path) else os.path.abspath(path)
+
+
+def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """The table at the end."""
+    rows = [
+        ("steps", f"{metrics['steps']} ({metrics['crops']} crops)"),
+        ("ranks", f"{metrics['world_size']} on {metrics['device']}, {metrics['backend']}"),
+    ]
+    if metrics["crops_per_second"] is not None:
+        rows.append(("crops/s", f"{metrics['crops_per_second']:.1f}"))
+        rows.append(("waiting", f"{100 * metrics['allreduce_share']:.0f} % of a step"))
+    for name, scores in metrics["test_sets"].items():
+        gain = scores["psnr_y"] - scores["bicubic_psnr_y"]
+        rows.append(
+            (
+                name,
+                f"PSNR {scores['psnr_y']:.2f} dB ({gain:+.2f} to bicubic), "
+                f"SSIM {scores['ssim_y']:.4f} (bicubic {scores['bicubic_ssim_y']:.4f})",
+            )
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("train_srgan", __doc__ or "", Options, work, summary, workers_write=True))

@@ -1,0 +1,90 @@
+"""Checkpoints of a training: written whole or not at all, and read only when whole.
+
+Beside each checkpoint lies its checksum in the format of sha256sum. A checkpoint without one was
+cut short; one that differs from it is damaged.
+"""
+
+import hashlib
+import io
+import logging
+from typing import Any
+
+import torch
+
+from srgan import storage
+from srgan.errors import MissingDataError
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = ".pt"
+CHECKSUM_SUFFIX = ".sha256"
+
+
+class Checkpoints:
+    """The folder of a run's checkpoints, local or remote."""
+
+    def __init__(self, folder: str, keep: int) -> None:
+        """Use a folder, in which the newest checkpoints are kept, as many as keep says."""
+        self._folder = folder
+        self._keep = keep
+
+    def save(self, phase_number: int, phase: str, step: int, state: dict[str, Any]) -> str:
+        """Save a state after a number of steps of a phase, drop old ones, return the path."""
+        name = f"{phase_number}-{phase}-{step:09d}{SUFFIX}"
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        data = buffer.getvalue()
+        path = storage.join(self._folder, name)
+        # An older run's checksum must not lie beside the new file even for a moment.
+        storage.remove(path + CHECKSUM_SUFFIX)
+        storage.write_atomically(path, data)
+        line = f"{hashlib.sha256(data).hexdigest()}  {name}\n"
+        storage.write_atomically(path + CHECKSUM_SUFFIX, line.encode())
+        for old in self._names()[self._keep :]:
+            self._remove(old)
+        return path
+
+    def newest(self) -> bytes | None:
+        """The newest whole checkpoint (for decode); None where there is none."""
+        damaged: list[str] = []
+        for name in self._names():
+            data = self._read_whole(name)
+            if data is not None:
+                if damaged:
+                    logger.warning("%s: damaged, so going on from %s", ", ".join(damaged), name)
+                return data
+            damaged.append(name)
+        if damaged:
+            logger.warning("%s: damaged, so starting over", ", ".join(damaged))
+        return None
+
+    def clear(self) -> None:
+        """Remove all checkpoints."""
+        for name in self._names():
+            self._remove(name)
+
+    def _names(self) -> list[str]:
+        """Names of all checkpoints, the newest, that is the one of most steps, first."""
+        if not storage.exists(self._folder):
+            return []
+        names = storage.list_files(self._folder)
+        return sorted((name for name in names if name.endswith(SUFFIX)), reverse=True)
+
+    def _read_whole(self, name: str) -> bytes | None:
+        path = storage.join(self._folder, name)
+        try:
+            checksum = storage.read_bytes(path + CHECKSUM_SUFFIX).split()[0].decode()
+            data = storage.read_bytes(path)
+        except (MissingDataError, IndexError, UnicodeDecodeError):
+            return None
+        return data if hashlib.sha256(data).hexdigest() == checksum else None
+
+    def _remove(self, name: str) -> None:
+        path = storage.join(self._folder, name)
+        storage.remove(path)
+        storage.remove(path + CHECKSUM_SUFFIX)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """The state in a checkpoint, on the CPU; tensors and plain values only, nothing executed."""
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -1,0 +1,84 @@
+"""Super-resolve test images and score them.
+
+Pure functions of one image each, so that whoever calls may spread them over machines.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from srgan import SCALE
+from srgan.images import NamedImage
+from srgan.metrics import Scores, score
+
+Upscale = Callable[[np.ndarray], np.ndarray]
+"""From low to high resolution, both uint8, height x width x 3."""
+
+
+SMALLEST_SIDE = 20
+"""Least width and height, in pixels, of a test image: what SSIM needs, cropped to whole fours."""
+
+
+class ImageResult(NamedTuple):
+    """One test image: its versions (uint8, height x width x 3) and the scores of an upscale."""
+
+    name: str
+    original: np.ndarray
+    low: np.ndarray
+    upscaled: np.ndarray
+    scores: Scores
+
+
+def evaluate_image(image: NamedImage, upscale: Upscale) -> ImageResult:
+    """Downscale an image by 4, upscale it again and score the result.
+
+    The original is first cropped at its right and bottom to a multiple of 4.
+    """
+    height, width = (side - side % SCALE for side in image.pixels.shape[:2])
+    original = image.pixels[:height, :width]
+    low = resize(original, width // SCALE, height // SCALE)
+    upscaled = upscale(low)
+    return ImageResult(image.name, original, low, upscaled, score(upscaled, original))
+
+
+def evaluate(images: Iterable[NamedImage], upscale: Upscale) -> dict[str, Scores]:
+    """Scores of each image by name, and of their mean as "mean"."""
+    scores = {image.name: evaluate_image(image, upscale).scores for image in images}
+    return {**scores, "mean": mean_scores(scores.values())}
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    """The mean of each metric over images."""
+    return Scores(*np.mean(list(scores), axis=0).tolist())
+
+
+def bicubic(low: np.ndarray) -> np.ndarray:
+    """Upscale by 4 with Pillow's bicubic, the baseline."""
+    return resize(low, low.shape[1] * SCALE, low.shape[0] * SCALE)
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pillow's bicubic, to whole grey levels.
+
+    The paper's low resolution is MATLAB's imresize, which differs by about 0.2 grey levels.
+    """
+    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
+
+
+def upscale_with(network: nn.Module, device: torch.device | str = "cpu") -> Upscale:
+    """An upscale by 4 with a network that lies on the device; sets it to evaluation mode."""
+    network.eval()
+
+    @torch.inference_mode()
+    def upscale(low: np.ndarray) -> np.ndarray:
+        batch = torch.tensor(low, device=device).permute(2, 0, 1)[None].float() / 255
+        high = network(batch)[0].float()
+        pixels = ((high + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
+
+    return upscale

@@ -1,0 +1,65 @@
+"""Finished generators as safetensors files: plain tensors, and what is needed to use them."""
+
+import json
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from srgan.errors import BadDataError
+from srgan.models import ModelName, build_model
+from srgan.storage import read_bytes, write_atomically
+
+
+class ModelDescription(BaseModel):
+    """What a model file says of itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelName
+    residual_blocks: int = Field(ge=1, le=128)
+    channels: int = Field(ge=1, le=512)
+    phase: str
+    step: int = Field(ge=0)
+    psnr_y: float | None = None
+    """Mean over the first test set, in dB; None when there was none."""
+
+
+class LoadedGenerator(NamedTuple):
+    """A network in evaluation mode, on the CPU, and its description."""
+
+    network: nn.Module
+    description: ModelDescription
+
+
+def save_generator(path: str, network: nn.Module, description: ModelDescription) -> None:
+    """Write a generator and its description in one atomic step."""
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    write_atomically(path, save(tensors, {"description": description.model_dump_json()}))
+
+
+def load_generator(path: str) -> LoadedGenerator:
+    """Build the network that a file of save_generator describes, and load its weights.
+
+    Raises:
+        MissingDataError: the file is not there or may not be read.
+        BadDataError: it is something else, such as a pickle, or damaged.
+    """
+    data = read_bytes(path)
+    try:
+        tensors = load(data)
+        # safetensors checked the header, but its load leaves out the metadata.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        description = ModelDescription.model_validate_json(header["__metadata__"]["description"])
+        network = build_model(description.model, description.residual_blocks, description.channels)
+        network.load_state_dict(tensors)
+    except (SafetensorError, ValidationError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadDataError(
+            f"{path}: no model written by this project's training ({reason})"
+        ) from error
+    return LoadedGenerator(network.eval(), description)

@@ -1,0 +1,207 @@
+"""The steps of one phase, and what happens between them."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from srgan.batches import CropSampler
+from srgan.distributed import Ranks
+from srgan.errors import TrainingFailedError
+from srgan.evaluation import upscale_with
+from srgan.measurement import Throughput, count_flops, waiting_seconds
+from srgan.options import PhaseName, TrainOptions
+from srgan.phases import Phase
+from srgan.run_folder import RunFolder
+from srgan.validation import TestSets, Validation, validate
+
+logger = logging.getLogger(__name__)
+
+Losses = dict[str, float]
+
+
+class Progress(NamedTuple):
+    """What a training tells while it runs, on the first rank, every log_every steps."""
+
+    phase: PhaseName
+    step: int
+    """Steps done in this phase."""
+    steps: int
+    """Steps of this phase in all."""
+    losses: Losses
+    """Means over all ranks and over the steps since the last report."""
+    crops_per_second: float
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the phases of a training have in common."""
+
+    options: TrainOptions
+    ranks: Ranks
+    sampler: CropSampler
+    images: int
+    """Number of training images."""
+    test_sets: TestSets
+    folder: RunFolder | None
+    """On the first rank, which writes; None on the others."""
+    progress: Callable[[Progress], None] | None
+    stop: Callable[[], bool] | None
+
+
+@dataclass
+class Outcome:
+    """What became of a phase."""
+
+    step: int
+    """Steps done, in this run and in those it continues."""
+    stopped: bool = False
+    validation: Validation | None = None
+    """The one after the last step; None when the phase was stopped or complete before."""
+    crops_per_second: float | None = None
+    allreduce_share: float | None = None
+    tflops: float | None = None
+    losses: list[Losses] = field(default_factory=list)
+    """Means of the first and of the last steps that were logged together."""
+
+
+class PhaseLoop:
+    """Takes a phase from its first step, or from a checkpoint, to its last."""
+
+    def __init__(
+        self, phase: Phase, surroundings: Surroundings, best_psnr_y: dict[str, float]
+    ) -> None:
+        """Prepare a phase; best_psnr_y (dB) by phase is brought up to date as it runs."""
+        self._phase = phase
+        self._with = surroundings
+        self._best_psnr_y = best_psnr_y
+        options = surroundings.options
+        self._steps = options.steps(phase.name, surroundings.images)
+        # TensorBoard's axis goes on through both phases.
+        self._earlier_steps = (
+            options.steps("srresnet", surroundings.images)
+            if phase.name == "srgan" and options.phase == "both"
+            else 0
+        )
+        self._throughput = Throughput()
+        self._waiting_seconds: float | None = None
+        self._flops = 0
+
+    def run(self, first_step: int) -> Outcome:
+        """Do the steps from first_step on.
+
+        Raises:
+            TrainingFailedError: a loss is not finite.
+        """
+        options, phase = self._with.options, self._phase
+        outcome = Outcome(first_step)
+        if first_step >= self._steps:
+            return outcome
+        if self._with.folder is not None:
+            self._with.folder.open_events(self._earlier_steps + first_step)
+        window: list[dict[str, Tensor]] = []
+        self._throughput.start_window()
+        for step in range(first_step, self._steps):
+            batch = self._with.sampler.batch(phase.number, step)
+            window.append(phase.compute_gradients(batch))
+            phase.apply_gradients(step, options.learning_rate_at(phase.name, step, self._steps))
+
+            done = step + 1
+            last = done == self._steps
+            validating = last or done % options.validate_every == 0
+            saving = last or done % options.checkpoint_every == 0
+            if not (validating or saving or done % options.log_every == 0):
+                continue
+            # Losses are read before anything is written, so nothing broken is ever kept.
+            self._log(done, window, outcome)
+            window.clear()
+            if self._waiting_seconds is None:
+                self._flops = count_flops(phase, batch)
+                self._waiting_seconds = waiting_seconds(phase, batch, self._with.ranks)
+            outcome.stopped = not last and self._asked_to_stop()
+            if validating:
+                outcome.validation = self._validate(done)
+            if saving or outcome.stopped:
+                self._save(done)
+            if outcome.stopped:
+                break
+            self._throughput.start_window()
+        self._measure(outcome)
+        return outcome
+
+    def _log(self, done: int, window: Sequence[dict[str, Tensor]], outcome: Outcome) -> None:
+        """Read the losses of the last steps: the one place where the device is waited for."""
+        rows = torch.stack([torch.stack(list(terms.values())) for terms in window])
+        rows = self._with.ranks.mean(rows)
+        finite = rows.isfinite().all(dim=1).tolist()
+        crops_per_second = self._with.options.batch_size * self._throughput.end_window(len(rows))
+        if not all(finite):
+            step = done - len(rows) + finite.index(False) + 1
+            raise TrainingFailedError(
+                f"{self._phase.name}: loss is not a finite number at step {step}; run again to go "
+                "on from the last checkpoint, with a smaller --learning-rate or "
+                "--precision float32"
+            )
+        losses = dict(zip(window[0], rows.mean(dim=0).tolist(), strict=True))
+        outcome.step = done
+        outcome.losses = [*outcome.losses[:1], losses]
+        if self._with.folder is None:
+            return
+        events = self._with.folder.events
+        speed = {"crops_per_second": crops_per_second}
+        events.add_scalars(self._phase.name, {**losses, **speed}, self._earlier_steps + done)
+        if self._with.progress is not None:
+            self._with.progress(
+                Progress(self._phase.name, done, self._steps, losses, crops_per_second)
+            )
+
+    def _validate(self, done: int) -> Validation:
+        """Score the averaged generator; all ranks take part."""
+        upscale = upscale_with(self._phase.average.network, self._with.ranks.device)
+        validation = validate(
+            self._with.test_sets, upscale, self._with.ranks, self._with.options.pictures
+        )
+        name, psnr_y = self._phase.name, validation.psnr_y
+        best = psnr_y is not None and psnr_y > self._best_psnr_y.get(name, -math.inf)
+        if best and psnr_y is not None:
+            self._best_psnr_y[name] = psnr_y
+        folder = self._with.folder
+        if folder is not None:
+            for test_set, scores in validation.means.items():
+                logger.info("%s step %d: %s %.2f dB", name, done, test_set, scores.psnr_y)
+            folder.save_validation(self._phase, done, self._earlier_steps + done, validation)
+            if best:
+                folder.save_model(self._phase, done, psnr_y, best=True)
+            if done == self._steps:
+                folder.save_model(self._phase, done, psnr_y)
+        return validation
+
+    def _save(self, done: int) -> None:
+        if self._with.folder is None:
+            return
+        state: dict[str, Any] = {
+            "phase": self._phase.name,
+            "step": done,
+            "options": self._with.options.model_dump(),
+            "best_psnr_y": self._best_psnr_y,
+            "rng": torch.get_rng_state(),
+            **self._phase.state_dict(),
+        }
+        self._with.folder.save_checkpoint(self._phase, done, state)
+
+    def _asked_to_stop(self) -> bool:
+        if self._with.stop is None:
+            return False
+        asked = torch.tensor(float(self._with.stop()), device=self._with.ranks.device)
+        return self._with.ranks.mean(asked).item() > 0
+
+    def _measure(self, outcome: Outcome) -> None:
+        rate = self._throughput.steps_per_second
+        assert rate is not None and self._waiting_seconds is not None
+        outcome.crops_per_second = self._with.options.batch_size * rate
+        outcome.allreduce_share = self._waiting_seconds * rate
+        outcome.tflops = self._flops * self._with.ranks.world_size * rate / 1e12

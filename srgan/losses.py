@@ -1,0 +1,57 @@
+"""The terms of the losses; each is returned on its own, so that each can be logged.
+
+Batches are means over the crops of one rank; DDP's mean over ranks makes them the mean of all.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan.options import TrainOptions
+from srgan.vgg import VggFeatures, load_vgg
+
+
+class MseContent(nn.Module):
+    """Mean squared error of pixels in [-1, 1] (formula 4)."""
+
+    def forward(self, generated: Tensor, original: Tensor) -> Tensor:
+        return F.mse_loss(generated, original)
+
+
+class VggContent(nn.Module):
+    """Mean squared distance of scaled VGG features (formula 5)."""
+
+    def __init__(self, features: VggFeatures, feature_scale: float) -> None:
+        """The loss is proportional to the square of feature_scale: 1/12.75 makes it 0.006."""
+        super().__init__()
+        self.features = features
+        self.loss_scale = feature_scale**2
+
+    def forward(self, generated: Tensor, original: Tensor) -> Tensor:
+        with torch.no_grad():
+            target = self.features(original)
+        return self.loss_scale * F.mse_loss(self.features(generated).float(), target.float())
+
+
+def content_loss(options: TrainOptions) -> nn.Module:
+    """The content loss of the srgan phase.
+
+    Raises:
+        UnavailableError, BadDataError: no usable VGG weights (see load_vgg).
+    """
+    if options.content == "mse":
+        return MseContent()
+    return VggContent(load_vgg(options.content, options.vgg_weights), options.vgg_feature_scale)
+
+
+def adversarial_loss(generated_logits: Tensor) -> Tensor:
+    """What the generator pays for being found out: mean of -log D(G(low)) (formula 6)."""
+    return F.softplus(-generated_logits).mean()
+
+
+def discriminator_losses(original_logits: Tensor, generated_logits: Tensor) -> dict[str, Tensor]:
+    """What the discriminator pays for each kind of mistake (formula 2, negated)."""
+    return {
+        "discriminator_original": F.softplus(-original_logits).mean(),
+        "discriminator_generated": F.softplus(generated_logits).mean(),
+    }

@@ -1,0 +1,129 @@
+"""The networks: the paper's generator and discriminator (figure 4), SRCNN and bicubic.
+
+Everything that upscales has one interface: N x 3 x H x W in [0, 1] to N x 3 x 4H x 4W in [-1, 1].
+
+Batch normalisation is plain nn.BatchNorm2d here; training on several ranks replaces it (see
+batch_norm.py) without a change to the state dict.
+"""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan import SCALE
+
+ModelName = Literal["srresnet", "srcnn", "bicubic"]
+
+
+def build_model(model: ModelName, residual_blocks: int = 16, channels: int = 64) -> nn.Module:
+    """The network of that name; the sizes matter to srresnet alone."""
+    if model == "srresnet":
+        return Generator(residual_blocks, channels)
+    return SRCNN() if model == "srcnn" else Bicubic()
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalisation, a PReLU between, and a skip connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.body(features)
+
+
+class Generator(nn.Module):
+    """SRResNet, which is also the generator of SRGAN.
+
+    Its output is linear, as in the paper's figure 4: many reimplementations add a tanh, but that
+    flattens the gradient of the MSE near black and white. Values beyond [-1, 1] are clipped where
+    pixels are made of them.
+    """
+
+    def __init__(self, residual_blocks: int = 16, channels: int = 64) -> None:
+        super().__init__()
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())
+        self.body = nn.Sequential(
+            *(ResidualBlock(channels) for _ in range(residual_blocks)),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        self.upscale = nn.Sequential(*_sub_pixel_stage(channels), *_sub_pixel_stage(channels))
+        self.tail = nn.Conv2d(channels, 3, 9, padding=4)
+
+    def forward(self, low: Tensor) -> Tensor:
+        features = self.head(low)
+        return self.tail(self.upscale(features + self.body(features)))
+
+
+def _sub_pixel_stage(channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+
+
+class Discriminator(nn.Module):
+    """Tells originals (high) from generated images (low); returns logits, N x 1.
+
+    The sigmoid of the paper is part of the loss, where it is numerically safe.
+    """
+
+    def __init__(self, crop_size: int = 96, channels: int = 64) -> None:
+        """The crop size (pixels, a multiple of 16) fixes the size of the dense layer."""
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers += _discriminator_block(channels, channels, stride=2)
+        for width in (2 * channels, 4 * channels, 8 * channels):
+            layers += _discriminator_block(width // 2, width, stride=1)
+            layers += _discriminator_block(width, width, stride=2)
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(8 * channels * (crop_size // 16) ** 2, 16 * channels),
+            nn.LeakyReLU(0.2),
+            nn.Linear(16 * channels, 1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images))
+
+
+def _discriminator_block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.2),
+    ]
+
+
+class Bicubic(nn.Module):
+    """Bicubic interpolation, the same as Pillow's before it rounds to whole grey levels."""
+
+    def forward(self, low: Tensor) -> Tensor:
+        # Without antialias torch takes another cubic (a = -0.75) than Pillow (a = -0.5).
+        high = F.interpolate(low, scale_factor=SCALE, mode="bicubic", antialias=True)
+        return high * 2 - 1
+
+
+class SRCNN(nn.Module):
+    """The 9-1-5 network of Dong et al. (arXiv 1501.00092), on all of RGB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interpolate = Bicubic()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 64, 9, padding=4),
+            nn.ReLU(),
+            nn.Conv2d(64, 32, 1),
+            nn.ReLU(),
+            nn.Conv2d(32, 3, 5, padding=2),
+        )
+
+    def forward(self, low: Tensor) -> Tensor:
+        return self.layers(self.interpolate(low))

@@ -1,0 +1,137 @@
+"""The options of a training; the defaults are the recipe of the paper (section 3.2)."""
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+PhaseName = Literal["srresnet", "srgan"]
+PHASES: tuple[PhaseName, ...] = ("srresnet", "srgan")
+
+
+class TrainOptions(BaseModel):
+    """Options of one training; flat, checked on construction, unchangeable afterwards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    phase: Literal["srresnet", "srgan", "both"] = Field(
+        "both", description="srresnet: by MSE alone; srgan: adversarial; both: one after the other"
+    )
+    initial_generator: str | None = Field(
+        None,
+        description="model file the srgan phase starts from, needed by phase=srgan unless the run "
+        "folder already holds a trained srresnet",
+    )
+
+    model: Literal["srresnet", "srcnn"] = Field("srresnet", description="network to train")
+    residual_blocks: int = Field(16, ge=1, le=128, description="residual blocks of the generator")
+    channels: int = Field(
+        64,
+        ge=1,
+        le=512,
+        description="feature maps of the generator's layers, and the least of "
+        "the discriminator's (its widest has eight times as many)",
+    )
+
+    crop_size: int = Field(
+        96, ge=16, le=1024, multiple_of=16, description="side of a training crop in pixels"
+    )
+    batch_size: int = Field(16, ge=1, description="crops in a step, over all ranks together")
+    srresnet_steps: int = Field(1_000_000, ge=1, description="steps of the srresnet phase")
+    srgan_steps: int = Field(200_000, ge=1, description="steps of the srgan phase")
+    srresnet_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="epochs of the srresnet phase, in place of its steps; an epoch is as many "
+        "steps as draw one crop for each training image: images / batch size, rounded up",
+    )
+    srgan_epochs: int | None = Field(
+        None, ge=1, description="epochs of the srgan phase, in place of its steps"
+    )
+    seed: int = Field(0, ge=0, description="seed of the initial weights and of all crops")
+
+    learning_rate: float = Field(
+        1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate, in both phases"
+    )
+    srgan_final_learning_rate: float = Field(
+        1e-5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Adam's learning rate in the second half of the srgan phase",
+    )
+    content: Literal["mse", "vgg22", "vgg54"] = Field(
+        "vgg54",
+        description="content loss of the srgan phase (the srresnet phase always takes mse)",
+    )
+    vgg_weights: str | None = Field(
+        None, description="VGG19 weights (a .pth file in torchvision's names), for content=vgg*"
+    )
+    vgg_feature_scale: float = Field(
+        1 / 12.75,
+        gt=0,
+        allow_inf_nan=False,
+        description="factor on the VGG features before they are compared; the loss, being their "
+        "squared distance, scales by its square (0.006)",
+    )
+    adversarial_weight: float = Field(
+        1e-3, ge=0, allow_inf_nan=False, description="weight of the adversarial loss"
+    )
+    ema_decay: float = Field(
+        0.999,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="part of the averaged generator kept at each step; 0 keeps no average",
+    )
+
+    validate_every: int = Field(
+        5000, ge=1, description="steps between two evaluations on the test sets"
+    )
+    checkpoint_every: int = Field(1000, ge=1, description="steps between two checkpoints")
+    keep_checkpoints: int = Field(3, ge=1, description="checkpoints kept, the newest ones")
+    log_every: int = Field(
+        50, ge=1, description="steps between two log lines; losses are looked at only then"
+    )
+    pictures: int = Field(
+        4, ge=0, description="test images in the comparison picture of each evaluation"
+    )
+    skip_bad: bool = Field(
+        False, description="leave out unusable training images instead of refusing the folder"
+    )
+
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="arithmetic of the networks; bf16 is autocast, weights stay float32"
+    )
+    channels_last: bool = Field(True, description="keep tensors in NHWC order, faster on CPU")
+    compile: bool = Field(False, description="compile the networks with torch.compile")
+    fused_adam: bool = Field(True, description="use Adam's fused implementation")
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> "TrainOptions":
+        if self.model == "srcnn" and self.phase != "srresnet":
+            raise ValueError("model=srcnn is trained by MSE alone: set phase=srresnet")
+        if self.initial_generator is not None and self.phase != "srgan":
+            raise ValueError("initial_generator is only for phase=srgan")
+        return self
+
+    @property
+    def phases(self) -> tuple[PhaseName, ...]:
+        """The phases to run, in order."""
+        return PHASES if self.phase == "both" else (self.phase,)
+
+    def steps(self, phase: PhaseName, images: int) -> int:
+        """Steps of one phase when there are that many training images."""
+        if phase == "srresnet":
+            steps, epochs = self.srresnet_steps, self.srresnet_epochs
+        else:
+            steps, epochs = self.srgan_steps, self.srgan_epochs
+        return steps if epochs is None else epochs * math.ceil(images / self.batch_size)
+
+    def learning_rate_at(self, phase: PhaseName, step: int, steps: int) -> float:
+        """Learning rate of a step (the first is 0) out of the phase's steps.
+
+        It depends on nothing else, so a resumed training cannot get it wrong.
+        """
+        if phase == "srgan" and step >= steps / 2:
+            return self.srgan_final_learning_rate
+        return self.learning_rate

@@ -1,0 +1,173 @@
+"""The two phases of a training (paper, section 3.2): networks, optimisers and one step of each.
+
+SRResNet is trained by MSE; SRGAN starts from its weights and trains generator and discriminator
+against each other.
+"""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srgan.batches import Batch
+from srgan.distributed import Ranks
+from srgan.losses import adversarial_loss, discriminator_losses
+from srgan.models import Discriminator, build_model
+from srgan.moving_average import MovingAverage
+from srgan.options import PHASES, PhaseName, TrainOptions
+
+Weights = Mapping[str, Tensor]
+
+
+class Phase(ABC):
+    """What both phases share: the generator, its moving average, precision and state."""
+
+    name: PhaseName
+
+    def __init__(self, options: TrainOptions, ranks: Ranks, weights: Weights | None) -> None:
+        """Build the generator from weights, or from the seed."""
+        self._options = options
+        self._ranks = ranks
+        self._autocast = torch.autocast(
+            ranks.device.type, torch.bfloat16, enabled=options.precision == "bf16"
+        )
+        self.networks: dict[str, nn.Module] = {}
+        self.parallel_networks: dict[str, nn.Module] = {}
+        self._optimisers: dict[str, torch.optim.Adam] = {}
+
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            generator = build_model(options.model, options.residual_blocks, options.channels)
+        if weights is not None:
+            generator.load_state_dict(weights)
+        self.average = MovingAverage(self._place(generator), options.ema_decay)
+        self._add_network("generator", generator)
+
+    @property
+    def number(self) -> int:
+        """0 for srresnet, 1 for srgan."""
+        return PHASES.index(self.name)
+
+    @abstractmethod
+    def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradients of all networks for a batch; returns each loss term of this rank's slice.
+
+        The terms stay on the device: reading them would make the host wait for it.
+        """
+
+    def apply_gradients(self, step: int, learning_rate: float) -> None:
+        """Change the weights by the computed gradients; the first step is 0."""
+        for optimiser in self._optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate
+            optimiser.step()
+        self.average.update(self.networks["generator"], step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a later run needs to go on from here."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "average": self.average.network.state_dict(),
+            "optimisers": {name: item.state_dict() for name, item in self._optimisers.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state that state_dict returned."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        self.average.network.load_state_dict(state["average"])
+        for name, optimiser in self._optimisers.items():
+            # The groups hold choices such as fused, which belong to this run's options.
+            groups = optimiser.state_dict()["param_groups"]
+            saved = state["optimisers"][name]["state"]
+            optimiser.load_state_dict({"state": saved, "param_groups": groups})
+
+    def _place(self, network: nn.Module) -> nn.Module:
+        layout = torch.channels_last if self._options.channels_last else torch.contiguous_format
+        return network.to(self._ranks.device, memory_format=layout)  # type: ignore[call-overload]
+
+    def _add_network(self, name: str, network: nn.Module) -> None:
+        network = self._ranks.prepare(self._place(network)).train()
+        if self._options.compile:
+            network.compile()
+        self.networks[name] = network
+        self.parallel_networks[name] = self._ranks.parallel(network)
+        self._optimisers[name] = torch.optim.Adam(
+            network.parameters(),
+            lr=self._options.learning_rate,
+            betas=(0.9, 0.999),
+            # False would forbid the other fast implementation, foreach, as well.
+            fused=self._options.fused_adam or None,
+        )
+
+    def _zero_gradients(self) -> None:
+        for optimiser in self._optimisers.values():
+            optimiser.zero_grad()
+
+    def _generate(self, batch: Batch) -> Tensor:
+        with self._autocast:
+            return self.parallel_networks["generator"](batch.low).float()
+
+
+class SrresnetPhase(Phase):
+    """Trains the generator by MSE."""
+
+    name = "srresnet"
+
+    def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        self._zero_gradients()
+        mse = F.mse_loss(self._generate(batch), batch.high)
+        mse.backward()
+        return {"mse": mse.detach()}
+
+
+class SrganPhase(Phase):
+    """Trains generator and discriminator in turn, on the same generated images."""
+
+    name = "srgan"
+
+    def __init__(
+        self, options: TrainOptions, ranks: Ranks, weights: Weights | None, content: nn.Module
+    ) -> None:
+        """See Phase; content is the content loss, of generated and original images."""
+        super().__init__(options, ranks, weights)
+        self._content = self._place(content)
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed + 1)
+            discriminator = Discriminator(options.crop_size, options.channels)
+        self._add_network("discriminator", discriminator)
+
+    def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        self._zero_gradients()
+        generated = self._generate(batch)
+
+        with _frozen(self.networks["discriminator"]), self._autocast:
+            content = self._content(generated, batch.high)
+            logits = self.networks["discriminator"](generated)
+        adversarial = adversarial_loss(logits.float())
+        (content + self._options.adversarial_weight * adversarial).backward()
+
+        discriminator = self.parallel_networks["discriminator"]
+        with self._autocast:
+            # Two calls, as batch statistics of originals and of generated images differ.
+            original_logits = discriminator(batch.high)
+            generated_logits = discriminator(generated.detach())
+        mistakes = discriminator_losses(original_logits.float(), generated_logits.float())
+        sum(mistakes.values(), torch.zeros((), device=generated.device)).backward()
+
+        terms = {"content": content, "adversarial": adversarial, **mistakes}
+        return {name: term.detach() for name, term in terms.items()}
+
+
+@contextlib.contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without computing those of its weights."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -1,0 +1,77 @@
+"""What the first rank of a training writes into its run folder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from srgan import storage
+from srgan.checkpoint import Checkpoints
+from srgan.events import EventLog
+from srgan.export import ModelDescription, save_generator
+from srgan.options import PhaseName, TrainOptions
+from srgan.phases import Phase
+from srgan.pictures import comparison, contact_sheet, png
+from srgan.validation import Validation
+
+LABELS: Mapping[PhaseName, str] = {"srresnet": "SRResNet", "srgan": "SRGAN"}
+
+
+class RunFolder:
+    """The run folder, local or remote."""
+
+    def __init__(self, path: str, options: TrainOptions) -> None:
+        self._path = path
+        self._options = options
+        self.checkpoints = Checkpoints(storage.join(path, "checkpoints"), options.keep_checkpoints)
+        self._events: EventLog | None = None
+
+    def open_events(self, first_step: int) -> None:
+        """Begin to write events, discarding those an interrupted run left after first_step."""
+        if self._events is None:
+            self._events = EventLog(self._path, first_step)
+
+    @property
+    def events(self) -> EventLog:
+        """The TensorBoard events; open_events comes first."""
+        assert self._events is not None
+        return self._events
+
+    def close(self) -> None:
+        """Complete the events."""
+        if self._events is not None:
+            self._events.close()
+
+    def model_path(self, phase: PhaseName, best: bool = False) -> str:
+        """Where the generator of a phase is kept: the last one or the best by PSNR."""
+        return storage.join(self._path, f"{phase}{'-best' if best else ''}.safetensors")
+
+    def save_model(self, phase: Phase, step: int, psnr_y: float | None, best: bool = False) -> None:
+        """Write the averaged generator after a number of steps."""
+        description = ModelDescription(
+            model=self._options.model,
+            residual_blocks=self._options.residual_blocks,
+            channels=self._options.channels,
+            phase=phase.name,
+            step=step,
+            psnr_y=psnr_y,
+        )
+        save_generator(self.model_path(phase.name, best), phase.average.network, description)
+
+    def save_checkpoint(self, phase: Phase, step: int, state: dict[str, Any]) -> None:
+        """Write all that a later run needs, and let others see the events so far."""
+        self.checkpoints.save(phase.number, phase.name, step, state)
+        self.events.flush()
+
+    def save_validation(
+        self, phase: Phase, step: int, events_step: int, validation: Validation
+    ) -> None:
+        """Write the scores and the comparison picture after a number of steps."""
+        for name, scores in validation.means.items():
+            self.events.add_scalars(f"{phase.name}-{name}", scores._asdict(), events_step)
+        if validation.examples:
+            label = "SRCNN" if self._options.model == "srcnn" else LABELS[phase.name]
+            sheet = contact_sheet([comparison(example, label) for example in validation.examples])
+            name = f"{phase.name}-{step:09d}.png"
+            storage.write_atomically(storage.join(self._path, f"pictures/{name}"), png(sheet))
+            self.events.add_picture("comparison", np.asarray(sheet), events_step)

@@ -1,0 +1,240 @@
+"""Train SRGAN: the same function alone, under torchrun and under Spark's TorchDistributor.
+
+    train(TrainOptions(), "data/General-100", {"Set5": "data/Set5"}, "runs/srgan")
+
+Called by each of N ranks (see distributed.py) with the same arguments; called again with the same
+run folder it goes on from the newest whole checkpoint. Folders may be local or remote. Images are
+read by every rank, the run folder by the first rank alone. The run folder receives
+
+    checkpoints/                    the newest checkpoints
+    srresnet.safetensors            the averaged generator at the end of each phase,
+    srresnet-best.safetensors       and the best by PSNR on the first test set; likewise srgan
+    pictures/srresnet-000005000.png test images after that many steps
+    tensorboard/                    losses, speed and scores
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from srgan.batches import CropSampler
+from srgan.checkpoint import decode
+from srgan.distributed import Ranks, failing_together, joined_ranks
+from srgan.errors import MissingDataError, OptionsError
+from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
+from srgan.export import load_generator
+from srgan.images import read_images
+from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
+from srgan.losses import content_loss
+from srgan.options import PHASES, PhaseName, TrainOptions
+from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
+from srgan.run_folder import RunFolder
+from srgan.storage import exists
+from srgan.validation import TestSets, Validation, validate
+
+State = dict[str, Any]
+"""A checkpoint's content; see PhaseLoop and Phase.state_dict."""
+
+ARCHITECTURE = ("model", "residual_blocks", "channels", "crop_size")
+
+
+def train(
+    options: TrainOptions,
+    data_folder: str,
+    test_sets: Mapping[str, str],
+    run_dir: str,
+    fresh: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Train on the images of a folder, or go on with it, as one of however many ranks there are.
+
+    Args:
+        options: see TrainOptions.
+        data_folder: folder of training images.
+        test_sets: folders of test images by name; the best model is chosen by the first.
+        run_dir: folder that receives everything.
+        fresh: start over, even where there are checkpoints; these are removed.
+        progress: called on the first rank from time to time.
+        stop: asked on every rank from time to time; a checkpoint follows when one says True.
+
+    Returns:
+        The metrics of the training, the same on each rank; see _metrics.
+
+    Raises:
+        OptionsError: the options fit neither the number of ranks nor the run folder.
+        MissingDataError, BadDataError: unusable images, VGG weights or initial generator.
+        UnavailableError: no VGG weights.
+        TrainingFailedError: a loss is not finite.
+    """
+    with joined_ranks() as ranks:
+        if options.batch_size % ranks.world_size:
+            raise OptionsError(
+                f"batch_size {options.batch_size} cannot be shared equally by "
+                f"{ranks.world_size} ranks; give a multiple"
+            )
+        folder = RunFolder(run_dir, options) if ranks.is_first else None
+        # Whatever may be missing is asked for here, before hours are spent.
+        with failing_together(ranks):
+            images, skipped = read_images(data_folder, options.crop_size, skip_bad=options.skip_bad)
+            tests: TestSets = {
+                name: read_images(path, SMALLEST_SIDE).usable for name, path in test_sets.items()
+            }
+            content = content_loss(options) if "srgan" in options.phases else None
+        state, weights = _starting_point(options, folder, ranks, fresh)
+
+        sampler = CropSampler(
+            [image.pixels for image in images],
+            options.crop_size,
+            options.batch_size,
+            options.seed,
+            ranks.device,
+            ranks.rank,
+            ranks.world_size,
+        )
+        surroundings = Surroundings(
+            options, ranks, sampler, len(images), tests, folder, progress, stop
+        )
+        try:
+            outcomes, phase = _run_phases(surroundings, state, weights, content)
+        finally:
+            if folder is not None:
+                folder.close()
+
+        validation = outcomes[phase.name].validation
+        if validation is None:
+            upscale = upscale_with(phase.average.network, ranks.device)
+            validation = validate(tests, upscale, ranks)
+        metrics = _metrics(options, ranks, len(images), outcomes)
+        metrics["skipped_images"] = skipped
+        metrics["test_sets"] = _score_table(validation, validate(tests, bicubic, ranks))
+        return metrics
+
+
+def _run_phases(
+    surroundings: Surroundings,
+    state: State | None,
+    weights: Weights | None,
+    content: nn.Module | None,
+) -> tuple[dict[PhaseName, Outcome], Phase]:
+    """Run the phases that are not behind the state; what became of each, and the last of them."""
+    options, ranks = surroundings.options, surroundings.ranks
+    best_psnr_y: dict[str, float] = {} if state is None else state["best_psnr_y"]
+    reached = 0 if state is None else PHASES.index(state["phase"])
+    outcomes: dict[PhaseName, Outcome] = {}
+    for name in options.phases:
+        if PHASES.index(name) < reached:
+            continue
+        phase: Phase
+        if name == "srgan" and content is not None:
+            phase = SrganPhase(options, ranks, weights, content)
+        else:
+            phase = SrresnetPhase(options, ranks, weights)
+        first_step = 0
+        if state is not None and state["phase"] == name:
+            phase.load_state_dict(state)
+            torch.set_rng_state(state["rng"])
+            first_step = state["step"]
+        outcomes[name] = PhaseLoop(phase, surroundings, best_psnr_y).run(first_step)
+        if outcomes[name].stopped:
+            break
+        weights = phase.average.network.state_dict()
+    return outcomes, phase
+
+
+def _starting_point(
+    options: TrainOptions, folder: RunFolder | None, ranks: Ranks, fresh: bool
+) -> tuple[State | None, Weights | None]:
+    """The newest checkpoint, if there is one, and the generator to start a phase from.
+
+    Only the first rank reads; the others may be on machines without the run folder.
+    """
+    data: bytes | None = None
+    weights: Weights | None = None
+    with failing_together(ranks):
+        if folder is not None:
+            if fresh:
+                folder.checkpoints.clear()
+            data = folder.checkpoints.newest()
+            if data is None and options.phase == "srgan":
+                weights = _initial_weights(options, folder)
+    data, weights = ranks.broadcast((data, weights))
+    if data is None:
+        return None, weights
+    state = decode(data)
+    for name in ARCHITECTURE:
+        if state["options"][name] != getattr(options, name):
+            raise OptionsError(
+                f"the run folder holds a training with {name} {state['options'][name]}, not "
+                f"{getattr(options, name)}; choose another --run-dir, or give --fresh"
+            )
+    if PHASES.index(state["phase"]) > PHASES.index(options.phases[-1]):
+        raise OptionsError(
+            f"the run folder is already in phase {state['phase']}, past phase {options.phase}; "
+            "choose another --run-dir, or give --fresh"
+        )
+    return state, state["average"]
+
+
+def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
+    """The trained generator from which the srgan phase starts on its own."""
+    path = options.initial_generator or folder.model_path("srresnet")
+    if not exists(path):
+        raise MissingDataError(
+            f"{path}: no trained generator to start from; give --initial-generator FILE, "
+            "or use --phase both"
+        )
+    network, description = load_generator(path)
+    for name in ("model", "residual_blocks", "channels"):
+        if getattr(description, name) != getattr(options, name):
+            raise OptionsError(
+                f"{path}: has {name} {getattr(description, name)}, the options "
+                f"{getattr(options, name)}"
+            )
+    return network.state_dict()
+
+
+def _metrics(
+    options: TrainOptions, ranks: Ranks, images: int, outcomes: Mapping[PhaseName, Outcome]
+) -> dict[str, Any]:
+    """Numbers of the training, as plain values.
+
+    steps and crops count all phases, in this run and in those it continues. crops_per_second (over
+    all ranks, median), allreduce_share (see measurement.waiting_seconds) and tflops are those of
+    the last phase that ran, None when nothing was left to do. losses holds, for each phase that
+    ran, the means of the first and the last log_every steps.
+    """
+    last_name, last = list(outcomes.items())[-1]
+    steps = last.step
+    if options.phase == "both" and last_name == "srgan":
+        steps += options.steps("srresnet", images)
+    return {
+        "steps": steps,
+        "crops": steps * options.batch_size,
+        "images": images,
+        "stopped": last.stopped,
+        "world_size": ranks.world_size,
+        "backend": ranks.backend,
+        "device": str(ranks.device),
+        "crops_per_second": last.crops_per_second,
+        "allreduce_share": last.allreduce_share,
+        "tflops": last.tflops,
+        "losses": {
+            name: {"first": outcome.losses[0], "last": outcome.losses[-1]}
+            for name, outcome in outcomes.items()
+            if outcome.losses
+        },
+    }
+
+
+def _score_table(ours: Validation, by_bicubic: Validation) -> dict[str, dict[str, float]]:
+    """For each test set psnr_y (dB), ssim_y and so on, and the same with bicubic_ before it."""
+    return {
+        name: {
+            **scores._asdict(),
+            **{f"bicubic_{key}": value for key, value in by_bicubic.means[name]._asdict().items()},
+        }
+        for name, scores in ours.means.items()
+    }

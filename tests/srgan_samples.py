@@ -1,0 +1,61 @@
+"""Images, options and data folders for the tests of srgan."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan.options import TrainOptions
+
+
+def sample_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A colourful image with smooth areas and edges, uint8, height x width x 3."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    pixels = np.array(smooth)
+    pixels[height // 3 : height // 2, width // 4 : width // 2] = generator.integers(0, 256, 3)
+    return pixels
+
+
+def write_samples(folder: Path, count: int, side: int = 40) -> Path:
+    """Write that many PNG images of different sizes, none smaller than side."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = sample_pixels(side + 4 * number, side + 3 * number, seed=number)
+        Image.fromarray(pixels).save(folder / f"im_{number + 1}.png")
+    return folder
+
+
+def tiny_options(**changes: object) -> TrainOptions:
+    """A training of two small phases of three steps each, within a second."""
+    options: dict[str, object] = {
+        "residual_blocks": 1,
+        "channels": 8,
+        "crop_size": 32,
+        "batch_size": 4,
+        "srresnet_steps": 3,
+        "srgan_steps": 3,
+        "learning_rate": 1e-3,
+        "content": "mse",
+        "log_every": 1,
+        "validate_every": 100,
+        "checkpoint_every": 100,
+        "pictures": 1,
+        **changes,
+    }
+    return TrainOptions(**options)
+
+
+def data_path(name: str) -> Path:
+    """A real data set or weight file, given by SRGAN's test data folder; skips where missing.
+
+    The folder is that of the variable SPARK_SR_DATA, or else ../shared beside the checkout.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    path = Path(os.environ.get("SPARK_SR_DATA", beside)) / name
+    if not path.exists():
+        pytest.skip(f"{name} is not here: set SPARK_SR_DATA to the folder that holds it")
+    return path

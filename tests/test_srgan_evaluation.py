@@ -1,0 +1,76 @@
+"""Evaluation of images and sets, and the comparison pictures."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from srgan_samples import sample_pixels
+
+from srgan.evaluation import bicubic, evaluate, evaluate_image, upscale_with
+from srgan.images import NamedImage
+from srgan.models import Bicubic
+from srgan.pictures import comparison, contact_sheet, png
+
+
+def test_original_is_cropped_to_whole_fours_at_right_and_bottom():
+    pixels = sample_pixels(43, 50)
+    result = evaluate_image(NamedImage("a", pixels), bicubic)
+    np.testing.assert_array_equal(result.original, pixels[:40, :48])
+    assert result.low.shape == (10, 12, 3) and result.low.dtype == np.uint8
+    assert result.upscaled.shape == result.original.shape
+
+
+def test_low_resolution_is_pillows():
+    pixels = sample_pixels(40, 48)
+    theirs = Image.fromarray(pixels).resize((12, 10), Image.Resampling.BICUBIC)
+    result = evaluate_image(NamedImage("a", pixels), bicubic)
+    np.testing.assert_array_equal(result.low, np.asarray(theirs))
+
+
+def test_better_upscale_scores_better():
+    image = NamedImage("a", sample_pixels(48, 48))
+
+    def nearest(low: np.ndarray) -> np.ndarray:
+        return low.repeat(4, axis=0).repeat(4, axis=1)
+
+    by_bicubic, by_nearest = (evaluate_image(image, way).scores for way in (bicubic, nearest))
+    assert by_bicubic.psnr_y > by_nearest.psnr_y
+    assert by_bicubic.ssim_y > by_nearest.ssim_y
+
+
+def test_network_goes_the_same_way_as_pillow():
+    image = NamedImage("a", sample_pixels(48, 60))
+    ours = evaluate_image(image, upscale_with(Bicubic())).scores
+    assert ours.psnr_y == pytest.approx(evaluate_image(image, bicubic).scores.psnr_y, abs=0.05)
+
+
+def test_scores_by_image_and_their_mean():
+    images = [NamedImage(str(number), sample_pixels(40, 40, number)) for number in range(3)]
+    scores = evaluate(images, bicubic)
+    assert list(scores) == ["0", "1", "2", "mean"]
+    expected = np.mean([scores[name].psnr_y for name in ("0", "1", "2")])
+    assert scores["mean"].psnr_y == pytest.approx(expected)
+
+
+def test_grey_image_scores_the_same_in_each_channel():
+    grey = sample_pixels(40, 40)[..., :1].repeat(3, axis=2)
+    result = evaluate_image(NamedImage("grey", grey), bicubic)
+    np.testing.assert_array_equal(result.upscaled[..., 0], result.upscaled[..., 2])
+    # Y spans 219 of RGB's 255 levels, so its errors are smaller by that.
+    difference = result.scores.psnr_y - result.scores.psnr_rgb
+    assert difference == pytest.approx(20 * np.log10(255 / 219), abs=0.01)
+
+
+def test_contact_sheet_holds_the_images_unchanged():
+    results = [
+        evaluate_image(NamedImage(f"im_{side}.png", sample_pixels(side, side)), bicubic)
+        for side in (120, 160)
+    ]
+    rows = [comparison(result, "SRGAN") for result in results]
+    with Image.open(io.BytesIO(png(contact_sheet(rows)))) as picture:
+        sheet = np.asarray(picture)
+    assert sheet.shape == (sum(row.height for row in rows), rows[1].width, 3)
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 160, 3))[:, :, 0, 0]
+    for version in (results[1].original, results[1].upscaled):
+        assert (windows == version[80]).all(axis=(-1, -2)).any()
