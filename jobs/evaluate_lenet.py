@@ -48,7 +48,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
         names, images = read_digit_pictures(options.predict)
     else:
         digits = read_digits(options.data, "test")
-    context = run.start_spark(bigdl.class_path(), bigdl.spark_properties(run.cluster.cores))
+    run.add_jars(bigdl.class_path())
+    context = run.start_spark(bigdl.spark_properties(run.cluster.cores))
     bigdl.start_engine(context)
     network = load_model(options.model)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import Field
@@ -38,22 +39,26 @@ def work(run: Run[Options]) -> dict[str, Any]:
     # BigDL takes a second to import, which nobody should wait for who mistyped an option.
     from lenet import bigdl
     from lenet.evaluation import evaluate
-    from lenet.pictures import draw_learning_curves
     from lenet.snapshots import MODEL_FILE, save_model
     from lenet.training import Callbacks, Trainer, check_batch_size, total_iterations
 
     options, cluster = run.options, run.cluster
     check_batch_size(options.batch_size, cluster.executors, cluster.cores)
     train, test = read_digits(options.data, "train"), read_digits(options.data, "test")
-    context = run.start_spark(bigdl.class_path(), bigdl.spark_properties(cluster.cores))
-    bigdl.start_engine(context)
+    run.add_jars(bigdl.class_path())
+    with ThreadPoolExecutor(1) as pool:
+        # While Spark starts, the driver's JVM has time to take the records.
+        records = pool.submit(
+            lambda: (bigdl.load_records(train, options.shift), bigdl.load_records(test))
+        )
+        context = run.start_spark(bigdl.spark_properties(cluster.cores))
+        bigdl.start_engine(context)
 
     progress = Progress(total_iterations(options, len(train)), "iteration")
     trainer = Trainer(
         context,
         options,
-        train,
-        test,
+        *records.result(),
         run.folder.path,
         Callbacks(
             progress=progress.update,
@@ -63,6 +68,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
     )
     trainer.run()
     progress.close()
+
+    from lenet.pictures import draw_learning_curves
 
     save_model(trainer.network, run.folder.path / MODEL_FILE)
     iterations, losses = trainer.iteration_curve("Loss")
@@ -74,7 +81,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "correct": evaluation.correct,
         "count": len(test),
         "loss": evaluation.loss,
-        "epochs": trainer.state["epoch"],
+        "epochs": sum("test_accuracy" in entry for entry in history),
         "iterations": trainer.state["iteration"],
         "wall_clock_seconds": trainer.state["wall_clock_seconds"],
         "records_per_second": statistics.median(trainer.iteration_curve("Throughput")[1]),

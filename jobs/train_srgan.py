@@ -65,7 +65,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             f"--batch-size {options.batch_size} does not divide among {launch.ranks} ranks"
         )
     data, test_sets = _absolute(options.data), _test_sets(options.test_sets)
-    context = run.start_spark(properties=launch.properties)
+    context = run.start_spark(launch.properties)
     LOG.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
 
     bars: dict[str, Progress] = {}
@@ -74,6 +74,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         phase = values["phase"]
         if phase not in bars:
             bars[phase] = Progress(values["steps"], f"{phase} steps", done=values["step"])
+        if values["psnr_y"]:
+            scores = ", ".join(f"{name} {psnr:.2f} dB" for name, psnr in values["psnr_y"].items())
+            LOG.info("%s step %d: %s", phase, values["step"], scores)
         losses = ", ".join(f"{name} {value:.4g}" for name, value in values["losses"].items())
         bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
 
@@ -81,7 +84,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         context,
         launch,
         _train_on_rank,
-        *(options.recipe(), data, test_sets, run.folder.url),
+        *(launch.use_gpu, options.recipe(), data, test_sets, run.folder.url),
         on_progress=on_progress,
         recover=lambda: wait_for_executors(context, run.cluster, options.executor_wait),
         max_restarts=options.max_restarts,
@@ -93,18 +96,27 @@ def work(run: Run[Options]) -> dict[str, Any]:
     return metrics
 
 
-def _train_on_rank(
-    options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
-) -> dict[str, Any]:
+def _train_on_rank(use_gpu: bool, *arguments: Any) -> dict[str, Any]:
     # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
     from jobs.runtime import remote  # noqa: F401
-    from jobs.runtime.ranks import guarded, report_progress
+    from jobs.runtime.ranks import guarded
+
+    return guarded(_train, use_gpu, *arguments)
+
+
+def _train(
+    use_gpu: bool, options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
+) -> dict[str, Any]:
+    from jobs.runtime.ranks import check_gpu, report_progress
     from srgan.training import train
+
+    if use_gpu:
+        check_gpu()
 
     def progress(values: Any) -> None:
         report_progress(values._asdict())
 
-    return guarded(train, options, data, test_sets, run_dir, False, progress)
+    return train(options, data, test_sets, run_dir, progress=progress)
 
 
 def _test_sets(folders: str) -> dict[str, str]:

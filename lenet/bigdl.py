@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,65 +45,85 @@ def start_engine(context: SparkContext) -> None:
     init_engine()
 
 
-def singleton(context: SparkContext, name: str) -> Any:
-    """The Scala object NAME below BigDL's package (py4j cannot name one with a $)."""
-    loader = context._jvm.Thread.currentThread().getContextClassLoader()
-    java_class = context._jvm.java.lang.Class.forName(f"{DLLIB}.{name}$", True, loader)
-    return java_class.getField("MODULE$").get(None)
+@dataclass(frozen=True)
+class Records:
+    """Images and labels in the driver's JVM.
+
+    Attributes:
+        java: Array[ByteRecord].
+        side: rows and columns of an image; larger than IMAGE_SIZE where it is to be cropped.
+    """
+
+    java: Any
+    side: int
 
 
-def class_tag(context: SparkContext, name: str) -> Any:
-    """Scala's ClassTag of a class below BigDL's package."""
-    loader = context._jvm.Thread.currentThread().getContextClassLoader()
-    java_class = context._jvm.java.lang.Class.forName(f"{DLLIB}.{name}", True, loader)
-    return context._jvm.scala.reflect.ClassTag.apply(java_class)
+def load_records(digits: Digits, shift: int = 0) -> Records:
+    """Hand images and labels to the JVM; needs BigDL's class path, but no session yet.
+
+    Args:
+        digits: the records.
+        shift: pixels by which each image is to be moved about at random, every time it is used.
+    """
+    images = digits.images
+    if shift:
+        # GreyImgCropper never takes the last position, hence one more pixel at that end.
+        margin = (shift, shift + 1)
+        images = np.pad(images, ((0, 0), margin, margin))
+    with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
+        images_file, labels_file = os.path.join(folder, "images"), os.path.join(folder, "labels")
+        write_images(images_file, images)
+        write_labels(labels_file, digits.labels)
+        loaded = _singleton("models.lenet.Utils").load(images_file, labels_file)
+    return Records(loaded, images.shape[1])
 
 
-def float_evidence(context: SparkContext) -> tuple[Any, Any]:
-    """The two implicit arguments of Scala methods on float tensors."""
-    return (
-        context._jvm.scala.reflect.ClassTag.Float(),
-        singleton(context, "tensor.TensorNumericMath$TensorNumeric$NumericFloat"),
-    )
-
-
-def batches(context: SparkContext, digits: Digits, batch_size: int, shift: int = 0) -> Any:
+def batches(context: SparkContext, records: Records, batch_size: int) -> Any:
     """A DistributedDataSet of normalised mini-batches, one partition an executor.
 
     Args:
         context: a session in which `start_engine` has run.
-        digits: the records; they are kept in the executors' memory as bytes.
+        records: what to cut into batches; the executors keep it in memory as bytes.
         batch_size: records over all executors.
-        shift: pixels by which each image is moved about at random, every time it is used.
     """
     images = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.image
-    size = IMAGE_SIZE
-    if shift:
-        # GreyImgCropper never takes the last position, hence one more pixel at that end.
-        margin = (shift, shift + 1)
-        digits = Digits(np.pad(digits.images, ((0, 0), margin, margin)), digits.labels)
-        size = digits.images.shape[1]
-    pipeline = images.BytesToGreyImg(size, size)
-    if shift:
+    pipeline = images.BytesToGreyImg(records.side, records.side)
+    if records.side != IMAGE_SIZE:
         pipeline = _then(pipeline, images.GreyImgCropper(IMAGE_SIZE, IMAGE_SIZE))
     pipeline = _then(pipeline, images.GreyImgNormalizer(network.MEAN, network.DEVIATION))
     pipeline = _then(pipeline, images.GreyImgToBatch(batch_size))
-    records = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.DataSet.array(
-        _records(context, digits),
-        context._jsc.sc(),
-        class_tag(context, "feature.dataset.ByteRecord"),
+    data_set = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.DataSet.array(
+        records.java, context._jsc.sc(), _class_tag("feature.dataset.ByteRecord")
     )
-    return records.transform(pipeline, class_tag(context, "feature.dataset.MiniBatch"))
+    return data_set.transform(pipeline, _class_tag("feature.dataset.MiniBatch"))
+
+
+def float_evidence() -> tuple[Any, Any]:
+    """The two implicit arguments of Scala methods on float tensors."""
+    return (
+        _jvm().scala.reflect.ClassTag.Float(),
+        _singleton("tensor.TensorNumericMath$TensorNumeric$NumericFloat"),
+    )
+
+
+def _jvm() -> Any:
+    return SparkContext._jvm
+
+
+def _class(name: str) -> Any:
+    loader = _jvm().Thread.currentThread().getContextClassLoader()
+    return _jvm().java.lang.Class.forName(f"{DLLIB}.{name}", True, loader)
+
+
+def _class_tag(name: str) -> Any:
+    return _jvm().scala.reflect.ClassTag.apply(_class(name))
+
+
+def _singleton(name: str) -> Any:
+    # py4j cannot name a Scala object, whose class ends with a $.
+    return _class(f"{name}$").getField("MODULE$").get(None)
 
 
 def _then(first: Any, second: Any) -> Any:
     # Scala spells the composition of two transformers "first -> second".
     return getattr(first, "$minus$greater")(second)
-
-
-def _records(context: SparkContext, digits: Digits) -> Any:
-    with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
-        images, labels = os.path.join(folder, "images"), os.path.join(folder, "labels")
-        write_images(images, digits.images)
-        write_labels(labels, digits.labels)
-        return singleton(context, "models.lenet.Utils").load(images, labels)

@@ -37,7 +37,6 @@ from pyspark import SparkContext
 
 from lenet import bigdl
 from lenet.errors import BatchSizeError, TrainingFailedError
-from lenet.idx import Digits
 from lenet.network import NAME, build_network
 from lenet.options import Recipe
 from lenet.snapshots import load_model, newest_snapshot, save_snapshot
@@ -109,8 +108,8 @@ class Trainer:
         self,
         context: SparkContext,
         recipe: Recipe,
-        train: Digits,
-        test: Digits,
+        train: bigdl.Records,
+        test: bigdl.Records,
         run_folder: Path,
         callbacks: Callbacks,
     ) -> None:
@@ -192,9 +191,9 @@ class Trainer:
         batch_size = self._recipe.batch_size
         optimizer = jvm.com.intel.analytics.bigdl.dllib.optim.DistriOptimizer(
             self.network.value,
-            bigdl.batches(self._context, self._train, batch_size, self._recipe.shift),
+            bigdl.batches(self._context, self._train, batch_size),
             ClassNLLCriterion().value,
-            *bigdl.float_evidence(self._context),
+            *bigdl.float_evidence(),
         )
         method_class = jvm.com.intel.analytics.bigdl.dllib.optim.ValidationMethod
         methods = self._context._gateway.new_array(method_class, 2)

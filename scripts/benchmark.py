@@ -1,12 +1,18 @@
-"""Measure recipes side by side on this machine, in one run.
+"""Measure recipes and options side by side on this machine, in one run.
 
     python scripts/benchmark.py lenet
     python scripts/benchmark.py lenet --profile lab-4pc --master spark://HOST:7077
+    python scripts/benchmark.py srgan
 
 lenet: the experiment's recipe (conf/lenet-seed.toml, its first iterations, and from those the
 time of all 28125) against the tuned one (conf/lenet.toml, whole). The seed recipe is measured
-before and after, so that a machine that slows down in between does not decide. Writes
-runs/benchmark/lenet.json and lenet.md. Only ratios from one run mean something.
+before and after, so that a machine that slows down in between does not decide.
+
+srgan: the training step of the paper's SRResNet with each option on and off, interleaved, beside
+a plain implementation and the rate of a large matrix product.
+
+Writes runs/benchmark/lenet.json and lenet.md (or srgan.*). Only ratios from one run mean
+something.
 """
 
 from __future__ import annotations
@@ -14,20 +20,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from benchmarks import lenet, srgan
 
 from jobs.runtime.errors import EXIT_OK
 
 ROOT = Path(__file__).resolve().parents[1]
-# The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
-GOAL = 0.9857
-SEED_ITERATIONS = 28125
-LOG = logging.getLogger("benchmark")
+COMPARISONS = {"lenet": lenet, "srgan": srgan}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,98 +38,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["lenet"])
-    parser.add_argument("--profile", default="local", help="conf/PROFILE.conf [local]")
-    parser.add_argument("--master", help="Spark's master URL, instead of the profile's")
-    parser.add_argument("--data", default=str(ROOT / "data" / "mnist"), help="[data/mnist]")
+    parser.add_argument("what", choices=sorted(COMPARISONS))
+    parser.add_argument("--profile", default="local", help="lenet: conf/PROFILE.conf [local]")
+    parser.add_argument("--master", help="lenet: Spark's master URL, instead of the profile's")
+    parser.add_argument("--data", default=str(ROOT / "data" / "mnist"), help="lenet: [data/mnist]")
     parser.add_argument(
-        "--seed-iterations", type=int, default=500, help="of the seed recipe, each time [500]"
+        "--seed-iterations",
+        type=int,
+        default=500,
+        help="lenet: seed recipe, each time [500]",
     )
+    parser.add_argument("--batch-size", type=int, default=16, help="srgan: crops a step [16]")
+    parser.add_argument("--rounds", type=int, default=5, help="srgan: steps of each variant [5]")
     options = parser.parse_args(argv)
     folder = ROOT / "runs" / "benchmark"
     folder.mkdir(parents=True, exist_ok=True)
-    report = compare_lenet(options, folder)
-    table = markdown(report)
-    (folder / "lenet.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / "lenet.md").write_text(table, encoding="utf-8")
+    comparison = COMPARISONS[options.what]
+    report = comparison.compare(options, folder)
+    table = comparison.markdown(report)
+    (folder / f"{options.what}.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / f"{options.what}.md").write_text(table, encoding="utf-8")
     print(table)
     return EXIT_OK
-
-
-def compare_lenet(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seed, tuned, seed: each by spark-submit, one after the other."""
-    short = ("--max-iterations", str(options.seed_iterations))
-    first = _train(options, folder / "seed-before", "lenet-seed", *short)
-    tuned = _train(options, folder / "tuned", "lenet")
-    second = _train(options, folder / "seed-after", "lenet-seed", *short)
-    seed_seconds = [
-        run["metrics"]["wall_clock_seconds"] / run["metrics"]["iterations"]
-        for run in (first, second)
-    ]
-    seed_total = statistics.fmean(seed_seconds) * SEED_ITERATIONS
-    tuned_total, epoch = _seconds_to_goal(tuned["metrics"]["history"])
-    return {
-        "cluster": tuned["cluster"],
-        "versions": tuned["versions"],
-        "seed": {
-            "milliseconds_per_iteration": [1000 * seconds for seconds in seed_seconds],
-            "records_per_second": first["metrics"]["records_per_second"],
-            "seconds_to_goal": seed_total,
-        },
-        "tuned": {
-            "top1_accuracy": tuned["metrics"]["top1_accuracy"],
-            "records_per_second": tuned["metrics"]["records_per_second"],
-            "wall_clock_seconds": tuned["metrics"]["wall_clock_seconds"],
-            "setup_seconds": tuned["metrics"]["setup_seconds"],
-            "epoch_of_goal": epoch,
-            "seconds_to_goal": tuned_total,
-        },
-        "ratio": seed_total / tuned_total,
-    }
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The comparison as a table."""
-    seed, tuned, cluster = report["seed"], report["tuned"], report["cluster"]
-    before, after = seed["milliseconds_per_iteration"]
-    return f"""\
-| {cluster["master"]}, {cluster["executors"]} x {cluster["cores"]} cores | seed recipe | tuned |
-|---|---|---|
-| records/s | {seed["records_per_second"]:.0f} | {tuned["records_per_second"]:.0f} |
-| time to 98.57 % | {seed["seconds_to_goal"]:.0f} s | {tuned["seconds_to_goal"]:.0f} s \
-(epoch {tuned["epoch_of_goal"]}) |
-| shorter by | 1 | {report["ratio"]:.0f} times |
-| accuracy at the end | 98.57 % (the experiment's) | {100 * tuned["top1_accuracy"]:.2f} % |
-| command to first iteration | | {tuned["setup_seconds"]:.1f} s |
-
-Seed recipe: {before:.1f} and {after:.1f} ms an iteration before and after the tuned run, times \
-28125 iterations.
-"""
-
-
-def _train(options: argparse.Namespace, run_dir: Path, recipe: str, *more: str) -> dict[str, Any]:
-    command = [
-        "spark-submit",
-        *("--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
-        *(("--master", options.master) if options.master else ()),
-        str(ROOT / "jobs" / "train_lenet.py"),
-        *("--config", str(ROOT / "conf" / f"{recipe}.toml"), "--data", options.data),
-        *("--run-dir", str(run_dir), "--fresh", *more),
-    ]
-    LOG.info("%s: running", run_dir.name)
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
-
-
-def _seconds_to_goal(history: Sequence[dict[str, Any]]) -> tuple[float, int]:
-    seconds = 0.0
-    for entry in history:
-        seconds += entry["seconds"]
-        if entry.get("test_accuracy", 0.0) >= GOAL:
-            return seconds, entry["epoch"]
-    sys.exit(f"benchmark: error: the tuned recipe did not reach {100 * GOAL:.2f} %")
 
 
 if __name__ == "__main__":

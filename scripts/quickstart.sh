@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained and tested LeNet5, on this machine's cores.
+# From a fresh clone to a trained and tested LeNet5, and to a small super-resolution network that
+# beats bicubic on pictures it has not seen; on this machine's cores.
 #
 # usage: bash scripts/quickstart.sh [options of jobs/train_lenet.py]
 set -euo pipefail
@@ -9,9 +10,15 @@ bash scripts/setup.sh
 # shellcheck disable=SC1091
 source .venv/bin/activate
 python scripts/fetch_data.py mnist
+python scripts/fetch_data.py sample
 
 run="runs/quickstart/$(date +%Y%m%d-%H%M%S)"
 spark-submit --properties-file conf/local.conf jobs/train_lenet.py \
     --config conf/lenet.toml --data data/mnist --run-dir "$run/train_lenet" "$@"
 spark-submit --properties-file conf/local.conf jobs/evaluate_lenet.py \
     --model "$run/train_lenet" --data data/mnist --run-dir "$run/evaluate_lenet"
+
+spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
+    --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \
+    --ranks 2 --run-dir "$run/train_srgan"
+echo "  low resolution, bicubic, ours, original: $run/train_srgan/pictures"

@@ -49,7 +49,15 @@ def load_generator(path: str) -> LoadedGenerator:
         MissingDataError: the file is not there or may not be read.
         BadDataError: it is something else, such as a pickle, or damaged.
     """
-    data = read_bytes(path)
+    return decode_generator(read_bytes(path), path)
+
+
+def decode_generator(data: bytes, path: str) -> LoadedGenerator:
+    """As load_generator, from the file's content; the path is for messages alone.
+
+    Raises:
+        BadDataError: it is something else, such as a pickle, or damaged.
+    """
     try:
         tensors = load(data)
         # safetensors checked the header, but its load leaves out the metadata.

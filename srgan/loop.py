@@ -35,6 +35,8 @@ class Progress(NamedTuple):
     losses: Losses
     """Means over all ranks and over the steps since the last report."""
     crops_per_second: float
+    psnr_y: dict[str, float] | None = None
+    """Of each test set in dB, right after an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class PhaseLoop:
         self._throughput = Throughput()
         self._waiting_seconds: float | None = None
         self._flops = 0
+        self._last_losses: Losses = {}
+        self._rate = 0.0
 
     def run(self, first_step: int) -> Outcome:
         """Do the steps from first_step on.
@@ -147,6 +151,7 @@ class PhaseLoop:
                 "--precision float32"
             )
         losses = dict(zip(window[0], rows.mean(dim=0).tolist(), strict=True))
+        self._last_losses, self._rate = losses, crops_per_second
         outcome.step = done
         outcome.losses = [*outcome.losses[:1], losses]
         if self._with.folder is None:
@@ -171,8 +176,11 @@ class PhaseLoop:
             self._best_psnr_y[name] = psnr_y
         folder = self._with.folder
         if folder is not None:
-            for test_set, scores in validation.means.items():
-                logger.info("%s step %d: %s %.2f dB", name, done, test_set, scores.psnr_y)
+            psnr = {test_set: scores.psnr_y for test_set, scores in validation.means.items()}
+            logger.info("%s step %d: %s", name, done, psnr)
+            if self._with.progress is not None:
+                losses = self._last_losses
+                self._with.progress(Progress(name, done, self._steps, losses, self._rate, psnr))
             folder.save_validation(self._phase, done, self._earlier_steps + done, validation)
             if best:
                 folder.save_model(self._phase, done, psnr_y, best=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,13 +127,37 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
-    """A real Master with two Workers of one core and 1 GB each, on loopback."""
-    folder = tmp_path_factory.mktemp("cluster")
+@contextmanager
+def cluster_of(
+    workers: int,
+    folder: Path,
+    *,
+    cores: int = 1,
+    memory: str = "1g",
+    properties: dict[str, str] | None = None,
+    gpus: str = "",
+) -> Iterator[StandaloneCluster]:
+    """A real Master with that many Workers on loopback, killed at the end.
+
+    Args:
+        workers: number of Workers.
+        folder: receives logs and work folders.
+        cores: of each Worker.
+        memory: of each Worker.
+        properties: Spark properties of the Workers.
+        gpus: addresses that scripts/discover_gpus.sh is to invent.
+    """
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
     processes: list[subprocess.Popen[bytes]] = []
+    options = " ".join(f"-D{key}={value}" for key, value in (properties or {}).items())
+    environment = {
+        **os.environ,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_WORKER_OPTS": options,
+        "GPU_ADDRESSES": gpus,
+    }
 
     def start(name: str, *command: str) -> subprocess.Popen[bytes]:
         with open(folder / f"{name}.log", "wb") as log:
@@ -140,7 +165,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
                 ["spark-class", f"org.apache.spark.deploy.{command[0]}", *command[1:]],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m"},
+                env=environment,
                 start_new_session=True,
             )
         processes.append(process)
@@ -153,16 +178,24 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
         while socket.socket().connect_ex(("127.0.0.1", port)):
             assert time.monotonic() < deadline, (folder / "master.log").read_text()
             time.sleep(0.1)
-        workers = [
+        started = [
             start(
                 f"worker{number}",
-                *("worker.Worker", "--host", "127.0.0.1", "--cores", "1", "--memory", "1g"),
-                *("--webui-port", str(free_port()), "-d", str(folder / f"work{number}"), master),
+                *("worker.Worker", "--host", "127.0.0.1"),
+                *("--cores", str(cores), "--memory", memory, "--webui-port", str(free_port())),
+                *("-d", str(folder / f"work{number}"), master),
             )
-            for number in (1, 2)
+            for number in range(workers)
         ]
-        yield StandaloneCluster(master, workers)
+        yield StandaloneCluster(master, started)
     finally:
         for process in processes:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
+    """Two Workers of one core and 1 GB each."""
+    with cluster_of(2, tmp_path_factory.mktemp("cluster")) as running:
+        yield running

@@ -1,8 +1,9 @@
-"""fetch_data.py: whole files or none, and a word on what is wrong."""
+"""fetch_data.py with MNIST: whole files or none, and a word on what is wrong."""
 
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import shutil
 import subprocess
@@ -17,9 +18,10 @@ from lenet.idx import FILES
 NAMES = [*FILES["train"], *FILES["test"]]
 
 
-def fetch(*options: object) -> subprocess.CompletedProcess[str]:
+def fetch(*options: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / "fetch_data.py", *map(str, options)],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -71,6 +73,27 @@ def test_damaged_sources_are_refused(mnist: str, tmp_path: Path, damage: str) ->
     assert not (target / NAMES[0]).exists()
 
 
+def test_mirrors_that_do_not_answer_are_named(tmp_path: Path) -> None:
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    done = fetch("mnist", "--to", tmp_path / "target", "--source", "mirror", **nowhere)
+    assert done.returncode == 69
+    assert "train-images-idx3-ubyte.gz" in done.stderr.splitlines()[-1]
+    assert "--source DIR" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "target").exists()
+
+
+def test_the_checksums_are_in_the_format_of_md5sum(mnist: str) -> None:
+    done = subprocess.run(
+        ["md5sum", "--check", "--strict", ROOT / "data" / "checksums" / "mnist.md5"],
+        cwd=mnist,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
     done = fetch("mnist", "--to", tmp_path / "target", "--source", tmp_path / "nowhere")
     assert done.returncode == 66
@@ -82,7 +105,7 @@ def test_the_unpickler_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import io
 
-    import fetch_data
+    import data_sources
 
     from lenet.errors import BadDataError
 
@@ -91,5 +114,5 @@ def test_the_unpickler_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return (open, (str(tmp_path / "written"), "w"))  # type: ignore[return-value]
 
     with pytest.raises(BadDataError, match="io.open"):
-        fetch_data._ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious()))).load()
+        data_sources.ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious()))).load()
     assert not (tmp_path / "written").exists()

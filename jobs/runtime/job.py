@@ -49,18 +49,22 @@ class Run(Generic[OptionsType]):
         self.folder = folder
         self.cluster = spark.read_cluster()
         self.submitted_at = spark.submission_time()
+        self._class_path: Sequence[str] = ()
         self._context: SparkContext | None = None
 
-    def start_spark(
-        self, class_path: Sequence[str] = (), properties: Mapping[str, str] | None = None
-    ) -> SparkContext:
+    def add_jars(self, class_path: Sequence[str]) -> None:
+        """Add jars to driver and executors, at the same path on every node; before the start."""
+        spark.add_jars(class_path)
+        self._class_path = class_path
+
+    def start_spark(self, properties: Mapping[str, str]) -> SparkContext:
         """Start the session (once) and wait for the promised executors."""
         if self._context is None:
             self._context = spark.start_spark(
                 self.cluster,
                 self.name,
                 log_file=self.folder.path / LOG_FILE,
-                class_path=class_path,
+                class_path=self._class_path,
                 properties=properties,
                 executor_wait=self.options.executor_wait,
             )
@@ -69,7 +73,7 @@ class Run(Generic[OptionsType]):
     def close(self) -> None:
         """Stop the session and release the run folder."""
         if self._context is not None:
-            self._context.stop()
+            spark.stop_spark(self._context)
         self.folder.close()
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from pyspark import SparkContext
 
+# The stderr that spark-submit was started with, once the JVM's own has been sent elsewhere.
+_terminal: Any = None
+
 LOG4J_FILE = Path(__file__).resolve().parents[2] / "conf" / "log4j2.properties"
 
 
@@ -19,13 +22,22 @@ def driver_jvm() -> Any:
     return SparkContext._jvm
 
 
+def print_to_terminal(line: str) -> None:
+    """Print a line on the stderr of spark-submit."""
+    driver_jvm()
+    _terminal.println(line)
+
+
 def send_logs_to(log_file: Path) -> None:
-    """Send the JVM's warnings and what it prints to a file."""
+    """Send the JVM's warnings, and what it and its Python workers print, to a file."""
+    global _terminal
     jvm = SparkContext._jvm
     assert jvm is not None
+    _terminal = _terminal or jvm.System.err
     jvm.System.setProperty("jobs.log", str(log_file))
     jvm.org.apache.logging.log4j.core.config.Configurator.reconfigure(
         jvm.java.io.File(str(LOG4J_FILE)).toURI()
     )
-    stream = jvm.java.io.FileOutputStream(str(log_file), True)
-    jvm.System.setOut(jvm.java.io.PrintStream(stream, True))
+    stream = jvm.java.io.PrintStream(jvm.java.io.FileOutputStream(str(log_file), True), True)
+    jvm.System.setOut(stream)
+    jvm.System.setErr(stream)

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import TextIOBase
 from typing import Any
 
+import torch
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
-from jobs.runtime.errors import JobError, UsageError
+from jobs.runtime.errors import JobError, UnavailableError, UsageError
 from jobs.runtime.spark import Cluster
 
 LOG = logging.getLogger(__name__)
@@ -78,6 +81,20 @@ def plan_launch(cluster: Cluster, ranks: int | None) -> Launch:
     return Launch(ranks, False, properties)
 
 
+def check_gpu() -> None:
+    """Called on a rank that was given a GPU: see that torch can use it.
+
+    Raises:
+        UnavailableError: it cannot; training on the CPU instead would only look like success.
+    """
+    if not torch.cuda.is_available():
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        raise UnavailableError(
+            f"Spark gave GPU {given} of {socket.gethostname()} to rank {os.environ['RANK']}, but "
+            "torch sees none there; install its CUDA build, or take a profile without GPUs"
+        )
+
+
 def report_progress(values: dict[str, Any]) -> None:
     """Called on the first rank: let the driver know how far the training is."""
     print(PROGRESS_MARK + json.dumps(values), flush=True)
@@ -109,6 +126,7 @@ def run_on_ranks(
     """
     SparkSession(context)
     distributor = TorchDistributor(launch.ranks, local_mode=False, use_gpu=launch.use_gpu)
+    distributor.logger.setLevel(logging.WARNING)
     for attempt in range(max_restarts + 1):
         try:
             with redirect_stderr(_Lines(on_progress)):

@@ -87,13 +87,21 @@ def submission_time() -> float:
     return float(runtime.getStartTime()) / 1000
 
 
+def add_jars(class_path: Sequence[str]) -> None:
+    """Add jars to the class path of the driver, whose JVM spark-submit has started already."""
+    jvm = driver_jvm()
+    loader = jvm.Thread.currentThread().getContextClassLoader()
+    for jar in class_path:
+        loader.addURL(jvm.java.io.File(jar).toURI().toURL())
+
+
 def start_spark(
     cluster: Cluster,
     app_name: str,
     *,
     log_file: Path,
-    class_path: Sequence[str] = (),
-    properties: Mapping[str, str] | None = None,
+    class_path: Sequence[str],
+    properties: Mapping[str, str],
     executor_wait: float,
 ) -> SparkContext:
     """Start the session and wait until the promised executors are there.
@@ -102,7 +110,7 @@ def start_spark(
         cluster: what `read_cluster` gave.
         app_name: shown in Spark's own pages.
         log_file: receives what the JVM prints and its warnings.
-        class_path: jars for driver and executors, at the same path on every node.
+        class_path: jars for the executors; the driver has them by `add_jars`.
         properties: further Spark properties that the job's engine needs.
         executor_wait: seconds until missing executors are an error.
 
@@ -112,13 +120,7 @@ def start_spark(
     _check_master(cluster)
     # Executors must run this very interpreter, not the first python3 on their PATH.
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    jvm = driver_jvm()
     send_logs_to(log_file)
-    # spark-submit has started the driver's JVM already; --driver-class-path would come too late.
-    loader = jvm.Thread.currentThread().getContextClassLoader()
-    for jar in class_path:
-        loader.addURL(jvm.java.io.File(jar).toURI().toURL())
-
     conf = SparkConf().setMaster(cluster.master).setAppName(app_name)
     conf.set("spark.ui.showConsoleProgress", "false")
     conf.set("spark.dynamicAllocation.enabled", "false")
@@ -126,7 +128,7 @@ def start_spark(
     conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()}")
     if cluster.is_local:
         conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
-    for key, value in (properties or {}).items():
+    for key, value in properties.items():
         conf.set(key, value)
     try:
         context = SparkContext(conf=conf)
@@ -136,6 +138,14 @@ def start_spark(
         ) from error
     wait_for_executors(context, cluster, executor_wait)
     return context
+
+
+def stop_spark(context: SparkContext) -> None:
+    """Stop the session, and what Spark forgets: its timers for barriers keep a JVM from ending."""
+    context.stop()
+    for thread in driver_jvm().Thread.getAllStackTraces().keySet():
+        if thread.getName().startswith("Barrier") and not thread.isDaemon():
+            thread.stop()
 
 
 def executor_count(context: SparkContext) -> int:

@@ -10,13 +10,13 @@ import os
 import sys
 from typing import TextIO
 
-from jobs.runtime.jvm import driver_jvm
+from jobs.runtime.jvm import print_to_terminal
 
 
 def print_error(line: str) -> None:
     """Print one line on the stderr of spark-submit (or of this process, without it)."""
     if _under_spark_submit():
-        driver_jvm().System.err.println(line)
+        print_to_terminal(line)
     else:
         print(line, file=sys.stderr)
 

@@ -1,0 +1,1 @@
+"""The comparisons that benchmark.py can run, one a file."""

@@ -1,0 +1,42 @@
+"""Ranks get the GPUs that Spark gives them; the addresses are invented, the scheduling is real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, cluster_of, spark_submit
+from srgan_samples import write_samples
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
+def test_a_gpu_that_torch_cannot_use_is_no_success(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write_samples(tmp_path / "train", 4)
+    properties = {
+        "spark.worker.resource.gpu.amount": "2",
+        "spark.worker.resource.gpu.discoveryScript": str(ROOT / "scripts" / "discover_gpus.sh"),
+    }
+    folder = tmp_path_factory.mktemp("gpu-cluster")
+    # Two executors of one GPU on one Worker: the second must be given another GPU than the first.
+    with cluster_of(1, folder, cores=2, memory="2g", properties=properties, gpus="5 7") as cluster:
+        done = spark_submit(
+            "train_srgan",
+            *("--data", tmp_path / "train", "--batch-size", 4, "--crop-size", 32),
+            *("--phase", "srresnet", "--srresnet-steps", 2),
+            run_dir=tmp_path / "run",
+            profile="gpu-nodes",
+            spark=(
+                *("--master", cluster.master, "--executor-cores", "1"),
+                *("--executor-memory", "900m", "--total-executor-cores", "2"),
+            ),
+        )
+    assert done.code == 69, done.out + done.err
+    assert "Spark gave GPU 5 of" in done.error or "Spark gave GPU 7 of" in done.error
+    assert "profile without GPUs" in done.error
+    log = (done.run_dir / "log.txt").read_text(encoding="utf-8")
+    assert "2 ranks, a GPU each" in log
