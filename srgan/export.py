@@ -21,6 +21,7 @@ class ModelDescription(BaseModel):
     model: ModelName
     residual_blocks: int = Field(ge=1, le=128)
     channels: int = Field(ge=1, le=512)
+    bicubic_skip: bool = False
     phase: str
     step: int = Field(ge=0)
     psnr_y: float | None = None
@@ -63,7 +64,12 @@ def decode_generator(data: bytes, path: str) -> LoadedGenerator:
         # safetensors checked the header, but its load leaves out the metadata.
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         description = ModelDescription.model_validate_json(header["__metadata__"]["description"])
-        network = build_model(description.model, description.residual_blocks, description.channels)
+        network = build_model(
+            description.model,
+            description.residual_blocks,
+            description.channels,
+            description.bicubic_skip,
+        )
         network.load_state_dict(tensors)
     except (SafetensorError, ValidationError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -13,7 +13,7 @@ from srgan.batches import CropSampler
 from srgan.distributed import Ranks
 from srgan.errors import TrainingFailedError
 from srgan.evaluation import upscale_with
-from srgan.measurement import Throughput, count_flops, waiting_seconds
+from srgan.measurement import Throughput, count_flops, waiting_share
 from srgan.options import PhaseName, TrainOptions
 from srgan.phases import Phase
 from srgan.run_folder import RunFolder
@@ -90,7 +90,7 @@ class PhaseLoop:
             else 0
         )
         self._throughput = Throughput()
-        self._waiting_seconds: float | None = None
+        self._waiting_share: float | None = None
         self._flops = 0
         self._last_losses: Losses = {}
         self._rate = 0.0
@@ -123,9 +123,9 @@ class PhaseLoop:
             # Losses are read before anything is written, so nothing broken is ever kept.
             self._log(done, window, outcome)
             window.clear()
-            if self._waiting_seconds is None:
+            if self._waiting_share is None:
                 self._flops = count_flops(phase, batch)
-                self._waiting_seconds = waiting_seconds(phase, batch, self._with.ranks)
+                self._waiting_share = waiting_share(phase, batch, self._with.ranks)
             outcome.stopped = not last and self._asked_to_stop()
             if validating:
                 outcome.validation = self._validate(done)
@@ -209,7 +209,7 @@ class PhaseLoop:
 
     def _measure(self, outcome: Outcome) -> None:
         rate = self._throughput.steps_per_second
-        assert rate is not None and self._waiting_seconds is not None
+        assert rate is not None and self._waiting_share is not None
         outcome.crops_per_second = self._with.options.batch_size * rate
-        outcome.allreduce_share = self._waiting_seconds * rate
+        outcome.allreduce_share = self._waiting_share
         outcome.tflops = self._flops * self._with.ranks.world_size * rate / 1e12

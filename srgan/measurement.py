@@ -52,8 +52,8 @@ def count_flops(phase: Phase, batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def waiting_seconds(phase: Phase, batch: Batch, ranks: Ranks) -> float:
-    """Time a step spends waiting for other ranks, in seconds.
+def waiting_share(phase: Phase, batch: Batch, ranks: Ranks) -> float:
+    """Part of a step's time, 0 to 1, that goes into waiting for other ranks.
 
     Gradients are computed a few times with all ranks and a few times with all exchange between
     them switched off (gradients and batch statistics), on the same batch; what the former takes
@@ -70,8 +70,8 @@ def waiting_seconds(phase: Phase, batch: Batch, ranks: Ranks) -> float:
             together.append(_gradient_seconds(phase, batch, ranks))
             with _without_exchange(phase, only_this_rank):
                 alone.append(_gradient_seconds(phase, batch, ranks))
-    waiting = statistics.median(together) - statistics.median(alone)
-    return ranks.mean(torch.tensor(max(0.0, waiting), device=ranks.device)).item()
+    share = 1 - statistics.median(alone) / statistics.median(together)
+    return ranks.mean(torch.tensor(max(0.0, share), device=ranks.device)).item()
 
 
 def _gradient_seconds(phase: Phase, batch: Batch, ranks: Ranks) -> float:

@@ -33,6 +33,12 @@ class TrainOptions(BaseModel):
         "the discriminator's (its widest has eight times as many)",
     )
 
+    bicubic_skip: bool = Field(
+        False,
+        description="let srresnet learn the difference to bicubic: not the paper's, but past "
+        "bicubic within minutes",
+    )
+
     crop_size: int = Field(
         96, ge=16, le=1024, multiple_of=16, description="side of a training crop in pixels"
     )

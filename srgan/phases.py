@@ -41,7 +41,9 @@ class Phase(ABC):
 
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
-            generator = build_model(options.model, options.residual_blocks, options.channels)
+            generator = build_model(
+                options.model, options.residual_blocks, options.channels, options.bicubic_skip
+            )
         if weights is not None:
             generator.load_state_dict(weights)
         self.average = MovingAverage(self._place(generator), options.ema_decay)

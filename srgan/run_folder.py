@@ -52,6 +52,7 @@ class RunFolder:
             model=self._options.model,
             residual_blocks=self._options.residual_blocks,
             channels=self._options.channels,
+            bicubic_skip=self._options.bicubic_skip,
             phase=phase.name,
             step=step,
             psnr_y=psnr_y,

@@ -37,7 +37,8 @@ from srgan.validation import TestSets, Validation, validate
 State = dict[str, Any]
 """A checkpoint's content; see PhaseLoop and Phase.state_dict."""
 
-ARCHITECTURE = ("model", "residual_blocks", "channels", "crop_size")
+GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
+ARCHITECTURE = (*GENERATOR, "crop_size")
 
 
 def train(
@@ -187,7 +188,7 @@ def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
             "or use --phase both"
         )
     network, description = load_generator(path)
-    for name in ("model", "residual_blocks", "channels"):
+    for name in GENERATOR:
         if getattr(description, name) != getattr(options, name):
             raise OptionsError(
                 f"{path}: has {name} {getattr(description, name)}, the options "
@@ -202,7 +203,7 @@ def _metrics(
     """Numbers of the training, as plain values.
 
     steps and crops count all phases, in this run and in those it continues. crops_per_second (over
-    all ranks, median), allreduce_share (see measurement.waiting_seconds) and tflops are those of
+    all ranks, median), allreduce_share (see measurement.waiting_share) and tflops are those of
     the last phase that ran, None when nothing was left to do. losses holds, for each phase that
     ran, the means of the first and the last log_every steps.
     """
