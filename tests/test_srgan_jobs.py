@@ -98,7 +98,7 @@ def test_models_are_judged_beside_bicubic(
 def test_a_killed_driver_is_continued(pictures: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     options = [
-        *("--data", pictures / "train", *TINY, "--phase", "srresnet", "--srresnet-steps", 400),
+        *("--data", pictures / "train", *TINY, "--phase", "srresnet", "--srresnet-steps", 120),
         *("--run-dir", run_dir),
     ]
     job = ROOT / "jobs" / "train_srgan.py"
@@ -116,7 +116,7 @@ def test_a_killed_driver_is_continued(pictures: Path, tmp_path: Path) -> None:
     words = [str(word) for word in options[:-2]]
     done = spark_submit("train_srgan", *words, run_dir=run_dir, spark=LOCAL)
     assert done.code == 0, done.out + done.err
-    assert done.result["metrics"]["steps"] == 400
+    assert done.result["metrics"]["steps"] == 120
 
 
 @pytest.mark.slow
