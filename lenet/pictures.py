@@ -53,7 +53,14 @@ def draw_learning_curves(
         accuracy = [100 * entry["test_accuracy"] for entry in tested]
         right.plot([entry["epoch"] for entry in tested], accuracy, "o-", color=ACCENT)
         right.axhline(98.57, color=MUTED, linewidth=1, linestyle="--")
-        right.annotate("98.57 %, the experiment", (1, 98.57), (0, 4), textcoords="offset points")
+        right.annotate(
+            "98.57 %, the experiment",
+            (history[-1]["epoch"], 98.57),
+            (0, -4),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+        )
         right.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(None, 100))
         right.xaxis.get_major_locator().set_params(integer=True)
         figure.savefig(path)

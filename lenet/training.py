@@ -216,7 +216,7 @@ class Trainer:
             end = TriggerOr(end, MaxIteration(recipe.max_iterations))
         optimizer.setEndWhen(end.value)
         started = time.monotonic()
-        with _Watch(method, self._callbacks.progress):
+        with _Watch(method, recipe.batch_size, self._callbacks.progress):
             optimizer.optimize()
         seconds = time.monotonic() - started
         first, last = self.state["iteration"], int(method.state().get("neval").get()) - 1
@@ -300,10 +300,11 @@ class Trainer:
 
 
 class _Watch:
-    """Reports iteration and loss while `optimize` keeps this thread waiting."""
+    """Reports iteration, loss and speed while `optimize` keeps this thread waiting."""
 
-    def __init__(self, method: Any, progress: Callable[[int, str], None]) -> None:
+    def __init__(self, method: Any, batch_size: int, progress: Callable[[int, str], None]) -> None:
         self._state = method.state()
+        self._batch_size = batch_size
         self._progress = progress
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -316,11 +317,19 @@ class _Watch:
         self._thread.join()
 
     def _run(self) -> None:
+        first = self._iteration()
+        started = time.monotonic()
         while not self._stop.wait(PROGRESS_SECONDS):
             loss = self._state.get("Loss")
             if loss.isEmpty() or math.isinf(loss.get()):
+                # Until the first iteration is done, Spark distributes the records.
+                started = time.monotonic()
                 continue
+            done = self._iteration()
+            rate = (done - first) * self._batch_size / (time.monotonic() - started)
             epoch = self._state.get("epoch").get()
-            self._progress(
-                int(self._state.get("neval").get()) - 1, f"epoch {epoch}, loss {loss.get():.4f}"
-            )
+            note = f"epoch {epoch}, loss {loss.get():.4f}, {rate:.0f} records/s"
+            self._progress(done, note)
+
+    def _iteration(self) -> int:
+        return int(self._state.get("neval").get()) - 1

@@ -16,7 +16,7 @@ def test_trains_across_two_executors(
 ) -> None:
     done = spark_submit(
         "train_lenet",
-        *("--data", mnist, "--epochs", 1),
+        *("--data", mnist, "--max-iterations", 60),
         run_dir=tmp_path / "run",
         profile="lab-2pc",
         spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "2"),
@@ -30,7 +30,7 @@ def test_trains_across_two_executors(
         "memory": "900m",
         "gpus": 0,
     }
-    assert result["metrics"]["top1_accuracy"] > 0.965
+    assert result["metrics"]["top1_accuracy"] > 0.93
 
 
 def test_missing_executors_are_counted(
@@ -38,7 +38,7 @@ def test_missing_executors_are_counted(
 ) -> None:
     done = spark_submit(
         "train_lenet",
-        *("--data", small_mnist, "--batch-size", 96, "--executor-wait", 8),
+        *("--data", small_mnist, "--batch-size", 96, "--executor-wait", 20),
         run_dir=tmp_path / "run",
         profile="lab-2pc",
         spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "3"),
