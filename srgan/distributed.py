@@ -6,6 +6,7 @@ is alone.
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from srgan.batch_norm import synchronise_batch_norm
 
 Value = TypeVar("Value")
+
+DRAIN_SECONDS = 0.5
 
 LONGEST_WAIT = timedelta(minutes=30)
 """How long a rank waits for another before it fails."""
@@ -102,6 +105,10 @@ def joined_ranks() -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world_size, device, backend)
     finally:
+        # gloo's threads need the interpreter's lock to let go of the tensors they have exchanged,
+        # and the group's destructor waits for these threads with the lock held: a deadlock,
+        # unless they have done so before. Sleeping gives them the lock.
+        time.sleep(DRAIN_SECONDS)
         dist.destroy_process_group()
 
 
