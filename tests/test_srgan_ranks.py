@@ -14,6 +14,7 @@ from srgan.batch_norm import synchronise_batch_norm
 from srgan.batches import CropSampler
 from srgan.distributed import joined_ranks
 from srgan.errors import MissingDataError, OptionsError
+from srgan.loop import Progress
 from srgan.losses import MseContent
 from srgan.options import TrainOptions
 from srgan.phases import SrganPhase
@@ -45,12 +46,17 @@ def gradients_of_a_batch() -> dict[str, torch.Tensor]:
 def train_with_losses(options: TrainOptions, data: str, run_dir: str) -> dict:
     """Metrics of a training, with the loss terms of each step on the first rank."""
     history: list[dict[str, float]] = []
+
+    def record(progress: Progress) -> None:
+        if progress.psnr_y is None:
+            history.append(progress.losses)
+
     metrics = train(
         options,
         data,
         {"own": data},
         run_dir,
-        progress=lambda progress: history.append(progress.losses),
+        progress=record,
     )
     return {**metrics, "history": history}
 

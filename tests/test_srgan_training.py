@@ -39,12 +39,14 @@ def data(tmp_path) -> Path:
 
 
 def run(options: TrainOptions, data: Path, run_dir: Path, **arguments) -> tuple[dict, list]:
-    """Metrics and reports of a training that is tested on its own images."""
+    """Metrics, and reports of the steps, of a training that is tested on its own images."""
     reports: list[Progress] = []
     metrics = train(
         options, str(data), {"own": str(data)}, str(run_dir), progress=reports.append, **arguments
     )
-    return metrics, reports
+    evaluations = [report for report in reports if report.psnr_y is not None]
+    assert all(report.psnr_y.keys() == {"own"} for report in evaluations)
+    return metrics, [report for report in reports if report.psnr_y is None]
 
 
 def losses(reports: list[Progress]) -> list[tuple]:
