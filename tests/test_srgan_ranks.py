@@ -26,6 +26,15 @@ SIXTEEN = {"batch_size": 16, "residual_blocks": 2, "crop_size": 48}
 SLOW = {"learning_rate": 1e-4}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The ranks have one thread each; two add in another order, which LeakyReLU's kink amplifies."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def gradients_of_a_batch() -> dict[str, torch.Tensor]:
     """Gradients, loss terms and running statistics of both networks for one batch of 16 crops."""
     options = tiny_options(**SIXTEEN)
