@@ -28,7 +28,7 @@ SLOW = {"learning_rate": 1e-4}
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The ranks have one thread each; two add in another order, which LeakyReLU's kink amplifies."""
+    """As the ranks have: two add in another order, which the kink of LeakyReLU amplifies."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
