@@ -199,3 +199,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
     """Two Workers of one core and 1 GB each."""
     with cluster_of(2, tmp_path_factory.mktemp("cluster")) as running:
         yield running
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As ranks have: two threads add in another order, which the kink of LeakyReLU amplifies."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

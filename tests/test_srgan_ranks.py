@@ -26,13 +26,7 @@ SIXTEEN = {"batch_size": 16, "residual_blocks": 2, "crop_size": 48}
 SLOW = {"learning_rate": 1e-4}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As the ranks have: two add in another order, which the kink of LeakyReLU amplifies."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def gradients_of_a_batch() -> dict[str, torch.Tensor]:

@@ -24,13 +24,7 @@ from srgan.moving_average import MovingAverage
 from srgan.options import TrainOptions
 from srgan.training import train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
