@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
+from jobs.runtime import remote
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from lenet.idx import read_digits
@@ -28,7 +29,9 @@ LOG = logging.getLogger("jobs.evaluate_lenet")
 class Options(JobOptions):
     """What to test on what."""
 
-    model: str = Field(description="run folder, snapshot folder, or file that saveModel wrote")
+    model: str = Field(
+        description="run folder, snapshot folder, or file that saveModel wrote, local or hdfs://"
+    )
     data: str = Field("data/mnist", description="folder with MNIST's four files, local or hdfs://")
     predict: str | None = Field(
         None, description="read the PNG pictures of digits in this folder instead of MNIST"
@@ -45,13 +48,15 @@ def work(run: Run[Options]) -> dict[str, Any]:
 
     options = run.options
     if options.predict is not None:
-        names, images = read_digit_pictures(options.predict)
+        with remote.local_copy(options.predict) as folder:
+            names, images = read_digit_pictures(folder)
     else:
         digits = read_digits(options.data, "test")
     run.add_jars(bigdl.class_path())
     context = run.start_spark(bigdl.spark_properties(run.cluster.cores))
     bigdl.start_engine(context)
-    network = load_model(options.model)
+    with remote.local_copy(options.model) as model:
+        network = load_model(model)
 
     if options.predict is not None:
         probabilities = predict(network, images)

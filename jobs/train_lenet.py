@@ -76,6 +76,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
     history = trainer.state["history"]
     draw_learning_curves(run.folder.path / "learning-curves.png", iterations, losses, history)
     evaluation = evaluate(trainer.network, test)
+
+    def median_of(key: str) -> float:
+        return statistics.median(entry[key] for entry in history)
+
     return {
         "top1_accuracy": evaluation.top1_accuracy,
         "correct": evaluation.correct,
@@ -85,6 +89,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "iterations": trainer.state["iteration"],
         "wall_clock_seconds": trainer.state["wall_clock_seconds"],
         "records_per_second": statistics.median(trainer.iteration_curve("Throughput")[1]),
+        "iteration_seconds": median_of("iteration_seconds"),
+        "compute_seconds": median_of("compute_seconds"),
+        "exchange_seconds": median_of("exchange_seconds"),
         "setup_seconds": trainer.first_iteration_time() - run.submitted_at,
         "history": history,
     }

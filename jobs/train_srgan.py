@@ -57,6 +57,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     """Launch the ranks, again if need be, and return the first one's metrics."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
     from jobs.runtime.ranks import plan_launch, run_on_ranks
+    from srgan.losses import content_loss
 
     options = run.options
     launch = plan_launch(run.cluster, options.ranks)
@@ -64,6 +65,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         raise UsageError(
             f"--batch-size {options.batch_size} does not divide among {launch.ranks} ranks"
         )
+    if "srgan" in options.phases and options.vgg_weights is None:
+        # A forgotten file is known here already, before Spark and the ranks have started.
+        content_loss(options.recipe())
     data, test_sets = _absolute(options.data), _test_sets(options.test_sets)
     context = run.start_spark(launch.properties)
     LOG.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")

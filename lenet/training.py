@@ -21,7 +21,6 @@ from bigdl.dllib.nn.criterion import ClassNLLCriterion
 from bigdl.dllib.nn.layer import Layer
 from bigdl.dllib.optim.optimizer import (
     SGD,
-    EveryEpoch,
     Loss,
     MaxEpoch,
     MaxIteration,
@@ -196,10 +195,9 @@ class Trainer:
             *bigdl.float_evidence(),
         )
         method_class = jvm.com.intel.analytics.bigdl.dllib.optim.ValidationMethod
-        methods = self._context._gateway.new_array(method_class, 2)
-        methods[0], methods[1] = Top1Accuracy().value, Loss(ClassNLLCriterion()).value
-        test = bigdl.batches(self._context, self._test, batch_size)
-        optimizer.setValidation(EveryEpoch().value, test, methods)
+        self._methods = self._context._gateway.new_array(method_class, 2)
+        self._methods[0], self._methods[1] = Top1Accuracy().value, Loss(ClassNLLCriterion()).value
+        self._test_batches = bigdl.batches(self._context, self._test, batch_size)
         self._train_summary = TrainSummary(self._tensorboard(), NAME)
         self._train_summary.set_summary_trigger("LearningRate", SeveralIteration(1))
         self._validation_summary = ValidationSummary(self._tensorboard(), NAME)
@@ -211,7 +209,9 @@ class Trainer:
         recipe, epoch = self._recipe, self.state["epoch"] + 1
         method = self._optim_method(epoch)
         optimizer.setOptimMethod(method)
+        # BigDL's EveryEpoch misses an epoch that consists of a single iteration.
         end = MaxEpoch(epoch)
+        optimizer.setValidation(end.value, self._test_batches, self._methods)
         if recipe.max_iterations:
             end = TriggerOr(end, MaxIteration(recipe.max_iterations))
         optimizer.setEndWhen(end.value)
@@ -228,6 +228,7 @@ class Trainer:
             "learning_rate": recipe.learning_rate_in(epoch),
             "loss": loss,
             "seconds": seconds,
+            **self._last_iteration_times(optimizer, last),
         }
         if whole:
             entry["test_accuracy"] = self._validation("Top1Accuracy", last)
@@ -279,6 +280,31 @@ class Trainer:
         """DistriOptimizer's own time for the iterations after `first`."""
         rates = self._train_summary.read_scalar("Throughput")
         return sum(self._recipe.batch_size / float(rate) for step, rate, _ in rates if step > first)
+
+    def _last_iteration_times(self, optimizer: Any, step: int) -> dict[str, float]:
+        """Where the time of an epoch's last iteration went, the mean over executors, in seconds.
+
+        DistriOptimizer's own counters start anew with every iteration, hence the last one alone.
+        What is neither computing nor exchange of weights and gradients is Spark's scheduling.
+        """
+        metrics = optimizer.metrics()
+
+        def seconds(*names: str) -> float:
+            values = [metrics.get(name) for name in names]
+            return sum(float(value._1()) / int(value._2()) for value in values) / 1e9
+
+        rates = self._train_summary.read_scalar("Throughput")
+        rate = next(float(value) for found, value, _ in rates if int(found) == step)
+        return {
+            "iteration_seconds": self._recipe.batch_size / rate,
+            "compute_seconds": seconds("computing time average", "aggregate gradient time"),
+            # The names are BigDL's, spelling included.
+            "exchange_seconds": seconds(
+                "get weights average",
+                "put gradient",
+                "aggregrateGradientParition average executor",
+            ),
+        }
 
     def _validation(self, tag: str, step: int) -> float:
         return self._await(self._validation_summary, tag, step)

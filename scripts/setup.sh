@@ -71,11 +71,27 @@ fi
 # Other Javas, Sparks and Pythons of the machine must not get between: spark-submit prefers them.
 sed -i '/# by scripts\/setup.sh$/d' "$venv/bin/activate"
 spark_home="$("$venv/bin/python" -c 'import pyspark; print(pyspark.__path__[0])')"
+mkdir -p "$venv/spark-conf" # empty: the JVM shares no classes if a folder on its path holds files
+log4j="-Dlog4j2.configurationFile='file://$PWD/conf/log4j2.properties'"
+archive="$venv/spark-classes.jsa"
+shared="-XX:SharedArchiveFile='$archive' -Xlog:cds=off"
 {
     echo "export JAVA_HOME='$java_home' # by scripts/setup.sh"
     echo "export SPARK_HOME='$spark_home' # by scripts/setup.sh"
-    echo "export SPARK_CONF_DIR='$PWD/conf' # by scripts/setup.sh"
+    echo "export SPARK_CONF_DIR='$venv/spark-conf' # by scripts/setup.sh"
+    echo "export SPARK_SUBMIT_OPTS=\"$log4j\" # by scripts/setup.sh"
     echo "export PYSPARK_PYTHON='$venv/bin/python' # by scripts/setup.sh"
 } >>"$venv/bin/activate"
+
+# With Spark's classes parsed and verified beforehand, every job starts two seconds sooner.
+rm -f "$archive"
+if [[ "$(java_version "$java_home/bin/java")" == 17 ]]; then
+    echo "setup: preparing Spark for a quick start ..."
+    # shellcheck disable=SC1091
+    if (source "$venv/bin/activate" && python scripts/class_archive.py "$archive") >>"$log" 2>&1
+    then
+        sed -i "s|^export SPARK_SUBMIT_OPTS=\"|&$shared |" "$venv/bin/activate"
+    fi
+fi
 echo "$wanted $extras" >"$stamp"
 echo "setup: done"

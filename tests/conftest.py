@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clusters.loopback import loopback_cluster
 
 from lenet.idx import FILES, Digits, read_digits, write_images, write_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBMIT_SECONDS = 300
-CLUSTER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,19 @@ def spark_submit(
     profile: str = "local",
     spark: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
+    run_url: str | None = None,
 ) -> Submission:
-    """Run a job as its user does: by plain spark-submit, from some other working directory."""
+    """Run a job as its user does: by plain spark-submit, from some other working directory.
+
+    With `run_url` the run folder is a remote one, and `run_dir` only says where to work.
+    """
     command = [
         "spark-submit",
         *("--properties-file", str(ROOT / "conf" / f"{profile}.conf")),
         *spark,
         str(ROOT / "jobs" / f"{job}.py"),
         *(str(option) for option in options),
-        *("--run-dir", str(run_dir)),
+        *("--run-dir", run_url or str(run_dir)),
     ]
     done = subprocess.run(
         command,
@@ -113,11 +115,11 @@ class StandaloneCluster:
 
     Attributes:
         master: its URL.
-        workers: the Workers' processes.
+        environment: how jobs find its secret.
     """
 
     master: str
-    workers: list[subprocess.Popen[bytes]]
+    environment: dict[str, str]
 
 
 def free_port() -> int:
@@ -129,69 +131,11 @@ def free_port() -> int:
 
 @contextmanager
 def cluster_of(
-    workers: int,
-    folder: Path,
-    *,
-    cores: int = 1,
-    memory: str = "1g",
-    properties: dict[str, str] | None = None,
-    gpus: str = "",
+    workers: int, folder: Path, *, cores: int = 1, memory: str = "1g", gpus: int = 0
 ) -> Iterator[StandaloneCluster]:
-    """A real Master with that many Workers on loopback, killed at the end.
-
-    Args:
-        workers: number of Workers.
-        folder: receives logs and work folders.
-        cores: of each Worker.
-        memory: of each Worker.
-        properties: Spark properties of the Workers.
-        gpus: addresses that scripts/discover_gpus.sh is to invent.
-    """
-    port = free_port()
-    master = f"spark://127.0.0.1:{port}"
-    processes: list[subprocess.Popen[bytes]] = []
-    options = " ".join(f"-D{key}={value}" for key, value in (properties or {}).items())
-    environment = {
-        **os.environ,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_WORKER_OPTS": options,
-        "GPU_ADDRESSES": gpus,
-    }
-
-    def start(name: str, *command: str) -> subprocess.Popen[bytes]:
-        with open(folder / f"{name}.log", "wb") as log:
-            process = subprocess.Popen(
-                ["spark-class", f"org.apache.spark.deploy.{command[0]}", *command[1:]],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        processes.append(process)
-        return process
-
-    try:
-        web_port = ("--webui-port", str(free_port()))
-        start("master", "master.Master", "--host", "127.0.0.1", "--port", str(port), *web_port)
-        deadline = time.monotonic() + CLUSTER_SECONDS
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert time.monotonic() < deadline, (folder / "master.log").read_text()
-            time.sleep(0.1)
-        started = [
-            start(
-                f"worker{number}",
-                *("worker.Worker", "--host", "127.0.0.1"),
-                *("--cores", str(cores), "--memory", memory, "--webui-port", str(free_port())),
-                *("-d", str(folder / f"work{number}"), master),
-            )
-            for number in range(workers)
-        ]
-        yield StandaloneCluster(master, started)
-    finally:
-        for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    """A real Master with equal Workers on loopback, as scripts/cluster.sh starts them."""
+    with loopback_cluster(folder, workers, cores, memory, gpus) as master:
+        yield StandaloneCluster(master, {"SPARK_CLUSTER_FOLDER": str(folder)})
 
 
 @pytest.fixture(scope="session")
@@ -199,6 +143,18 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
     """Two Workers of one core and 1 GB each."""
     with cluster_of(2, tmp_path_factory.mktemp("cluster")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real HDFS, a NameNode and a DataNode."""
+    from hdfs import NoHadoopError, running_hdfs
+
+    try:
+        with running_hdfs(tmp_path_factory.mktemp("hdfs")) as url:
+            yield url
+    except NoHadoopError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, cluster_of, spark_submit
+from conftest import cluster_of, spark_submit
 from srgan_samples import write_samples
 
 pytestmark = pytest.mark.cluster
@@ -14,16 +14,13 @@ pytestmark = pytest.mark.cluster
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPUs")
 def test_a_gpu_that_torch_cannot_use_is_no_success(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_samples(tmp_path / "train", 4)
-    properties = {
-        "spark.worker.resource.gpu.amount": "2",
-        "spark.worker.resource.gpu.discoveryScript": str(ROOT / "scripts" / "discover_gpus.sh"),
-    }
     folder = tmp_path_factory.mktemp("gpu-cluster")
     # Two executors of one GPU on one Worker: the second must be given another GPU than the first.
-    with cluster_of(1, folder, cores=2, memory="2g", properties=properties, gpus="5 7") as cluster:
+    monkeypatch.setenv("GPU_ADDRESSES", "5 7")
+    with cluster_of(1, folder, cores=2, memory="2g", gpus=2) as cluster:
         done = spark_submit(
             "train_srgan",
             *("--data", tmp_path / "train", "--batch-size", 4, "--crop-size", 32),
@@ -34,6 +31,7 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
                 *("--master", cluster.master, "--executor-cores", "1"),
                 *("--executor-memory", "900m", "--total-executor-cores", "2"),
             ),
+            environment=cluster.environment,
         )
     assert done.code == 69, done.out + done.err
     assert "Spark gave GPU 5 of" in done.error or "Spark gave GPU 7 of" in done.error

@@ -20,6 +20,7 @@ def test_trains_across_two_executors(
         run_dir=tmp_path / "run",
         profile="lab-2pc",
         spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "2"),
+        environment=cluster.environment,
     )
     assert done.code == 0, done.out + done.err
     result = done.result
@@ -42,6 +43,7 @@ def test_missing_executors_are_counted(
         run_dir=tmp_path / "run",
         profile="lab-2pc",
         spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "3"),
+        environment=cluster.environment,
     )
     assert done.code == 69, done.out + done.err
     assert "gave 2 of the 3 executors" in done.error

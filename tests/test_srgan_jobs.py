@@ -129,6 +129,7 @@ def test_a_rank_an_executor(cluster: StandaloneCluster, pictures: Path, tmp_path
         run_dir=tmp_path / "run",
         profile="lab-2pc",
         spark=("--master", cluster.master, *TWO_BY_ONE),
+        environment=cluster.environment,
     )
     assert done.code == 0, done.out + done.err
     assert done.result["metrics"]["world_size"] == 2

@@ -28,6 +28,12 @@ class UsageError(JobError):
     exit_code = EXIT_USAGE
 
 
+class MissingDataError(JobError):
+    """A file or folder is not there."""
+
+    exit_code = EXIT_MISSING_DATA
+
+
 class UnavailableError(JobError):
     """A cluster, a GPU or a download is not there."""
 

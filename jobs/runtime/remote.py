@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+
+from jobs.runtime.errors import MissingDataError
 
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
 fsspec.register_implementation("hdfs", "hdfs_native.fsspec.HdfsFileSystem", clobber=True)
@@ -15,6 +19,28 @@ def is_remote(path: str) -> bool:
     """Whether `path` is a URL of a file system other than this machine's."""
     scheme, separator, _ = path.partition("://")
     return bool(separator) and scheme not in ("file", "local")
+
+
+@contextlib.contextmanager
+def local_copy(path: str) -> Iterator[str]:
+    """The path of a file or folder on this machine: a local one itself, a copy of a remote one.
+
+    Raises:
+        MissingDataError: nothing is there.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="copy-") as folder:
+        system, root = fsspec.core.url_to_fs(path)
+        target = Path(folder) / root.rstrip("/").rpartition("/")[2]
+        if system.isdir(root):
+            download_folder(path, target, top_only=False)
+        elif system.exists(root):
+            system.get_file(root, str(target))
+        else:
+            raise MissingDataError(f"{path}: no such file or folder")
+        yield str(target)
 
 
 def download_folder(url: str, to: Path, *, top_only: bool) -> set[str]:

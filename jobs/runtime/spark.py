@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,8 +19,8 @@ from pyspark import SparkConf, SparkContext
 
 from jobs.runtime.errors import UnavailableError, UsageError, one_line
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
+from jobs.runtime.master import connection_properties, hosts_without_executors
 
-MASTER_CONNECT_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
@@ -117,7 +116,7 @@ def start_spark(
     Raises:
         UnavailableError: no master answers, or executors are missing.
     """
-    _check_master(cluster)
+    connection = _connection(cluster)
     # Executors must run this very interpreter, not the first python3 on their PATH.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     send_logs_to(log_file)
@@ -126,8 +125,8 @@ def start_spark(
     conf.set("spark.dynamicAllocation.enabled", "false")
     conf.set("spark.executor.extraClassPath", os.pathsep.join(class_path))
     conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()}")
-    if cluster.is_local:
-        conf.set("spark.driver.host", "127.0.0.1").set("spark.driver.bindAddress", "127.0.0.1")
+    for key, value in connection.items():
+        conf.setIfMissing(key, value)
     for key, value in properties.items():
         conf.set(key, value)
     try:
@@ -148,48 +147,47 @@ def stop_spark(context: SparkContext) -> None:
             thread.stop()
 
 
-def executor_count(context: SparkContext) -> int:
-    """Executors registered at this moment, the driver not counted (except in local mode)."""
-    infos = context._jsc.sc().statusTracker().getExecutorInfos()
-    return max(len(infos) - 1, 0)
+def executor_hosts(context: SparkContext) -> list[str]:
+    """The addresses of the executors that are registered at this moment."""
+    summaries = context._jsc.sc().statusStore().executorList(True)
+    found = [summaries.apply(index) for index in range(summaries.size())]
+    return [one.hostPort().rpartition(":")[0] for one in found if one.id() != "driver"]
 
 
 def wait_for_executors(context: SparkContext, cluster: Cluster, seconds: float) -> None:
     """Wait until all promised executors are registered.
 
     Raises:
-        UnavailableError: some are missing after `seconds`; the message counts them.
+        UnavailableError: some are missing after `seconds`; the message counts them, and names
+            the hosts that gave none as far as they are known.
     """
     if cluster.is_local:
         return
     deadline = time.monotonic() + seconds
-    while (present := executor_count(context)) < cluster.executors:
-        if time.monotonic() > deadline:
+    while len(present := executor_hosts(context)) < cluster.executors:
+        if context._jsc.sc().isStopped():
             raise UnavailableError(
-                f"{cluster.master} gave {present} of the {cluster.executors} executors with "
+                f"{cluster.master} refused or ended this application; does it demand a secret "
+                "that this node lacks? scripts/cluster.sh start gives it to every node"
+            )
+        if time.monotonic() > deadline:
+            missing = hosts_without_executors(cluster.master, present)
+            nothing_on = f" (nothing on {', '.join(missing)})" if missing else ""
+            raise UnavailableError(
+                f"{cluster.master} gave {len(present)} of the {cluster.executors} executors with "
                 f"{cluster.cores} cores and {cluster.memory} that the profile asks for within "
-                f"{seconds:.0f} s; start more workers, end other applications, or take a smaller "
-                "profile"
+                f"{seconds:.0f} s{nothing_on}; start more workers, end other applications, or "
+                "take a smaller profile"
             )
         time.sleep(POLL_SECONDS)
 
 
-def _check_master(cluster: Cluster) -> None:
-    if not cluster.master.startswith("spark://"):
-        return
-    for address in cluster.master.removeprefix("spark://").split(","):
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise UsageError(f"master {cluster.master}: expected spark://HOST:PORT")
-        try:
-            socket.create_connection((host, int(port)), MASTER_CONNECT_SECONDS).close()
-            return
-        except OSError as error:
-            reason = error.strerror or str(error)
-    raise UnavailableError(
-        f"no Spark master answers at {cluster.master} ({reason}); start the cluster, or name its "
-        "master with --master spark://HOST:7077"
-    )
+def _connection(cluster: Cluster) -> dict[str, str]:
+    if cluster.is_local:
+        return {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    if cluster.master.startswith("spark://"):
+        return connection_properties(cluster.master)
+    return {}
 
 
 def _local_cores(master: str) -> int:

@@ -1,0 +1,86 @@
+"""What scripts/cluster.sh leaves on every node about the cluster that it started.
+
+    runs/cluster/master    the Master's URL
+    runs/cluster/workers   the hosts, as in conf/workers
+    runs/cluster/secret    what Master, Workers and applications prove themselves with (mode 600)
+
+The environment variable SPARK_CLUSTER_FOLDER names another folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MASTER_FILE = "master"
+WORKERS_FILE = "workers"
+SECRET_FILE = "secret"
+
+
+def cluster_folder() -> Path:
+    """The folder, which need not exist."""
+    given = os.environ.get("SPARK_CLUSTER_FOLDER")
+    return Path(given).absolute() if given else ROOT / "runs" / "cluster"
+
+
+def master_url(folder: Path) -> str | None:
+    """The Master that was started last; None before any."""
+    try:
+        return (folder / MASTER_FILE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
+def read_secret(folder: Path) -> str | None:
+    """The secret; None where authentication is switched off."""
+    try:
+        return (folder / SECRET_FILE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
+def write_secret(folder: Path, secret: str) -> None:
+    """Store the secret so that only this user can ever read it."""
+    path = folder / SECRET_FILE
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret + "\n")
+
+
+def new_secret() -> str:
+    """A secret that nobody can guess."""
+    return secrets.token_hex(32)
+
+
+def secret_for(master: str) -> str | None:
+    """The secret that the Master at this URL wants, if scripts/cluster.sh has started it."""
+    folder = cluster_folder()
+    return read_secret(folder) if _was_started(folder, master) else None
+
+
+def started_hosts(folder: Path, master: str) -> list[str]:
+    """The hosts of the Workers of the Master at this URL, a Worker each; none if unknown."""
+    if not _was_started(folder, master):
+        return []
+    lines = (folder / WORKERS_FILE).read_text(encoding="utf-8").splitlines()
+    return [words[0] for words in (line.partition("#")[0].split() for line in lines) if words]
+
+
+def _was_started(folder: Path, master: str) -> bool:
+    known = master_url(folder)
+    return known is not None and bool(_addresses(known) & _addresses(master))
+
+
+def _addresses(master: str) -> set[tuple[str, int]]:
+    """Address and port of each Master in a spark:// URL."""
+    found: set[tuple[str, int]] = set()
+    for place in master.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        with contextlib.suppress(OSError, ValueError):
+            for *_, address in socket.getaddrinfo(host, int(port), socket.AF_INET):
+                found.add((str(address[0]), int(address[1])))
+    return found

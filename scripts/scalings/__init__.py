@@ -1,0 +1,1 @@
+"""The scaling experiment; scripts/scaling.py is the way in."""

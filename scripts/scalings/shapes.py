@@ -1,0 +1,97 @@
+"""One job on clusters of different shape: submit it on each, and keep what it measured."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.errors import EXIT_OK
+from jobs.runtime.run_folder import RESULT_FILE
+
+LOG = logging.getLogger("scaling")
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """Executors, and the cores of each."""
+
+    total: int
+    executors: int
+    cores: int
+
+    @classmethod
+    def of(cls, executors: int, cores: int) -> Shape:
+        """The shape, ordered by the cores of all executors."""
+        return cls(executors * cores, executors, cores)
+
+    def __str__(self) -> str:
+        return f"{self.executors}x{self.cores}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job left behind on one shape.
+
+    Attributes:
+        code: its exit code.
+        result: its result.json; empty where it never came to one.
+    """
+
+    shape: Shape
+    code: int
+    result: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics of a job that ended well."""
+        return self.result["metrics"]
+
+    @property
+    def error(self) -> str:
+        """Why it failed."""
+        return str(self.result.get("error") or f"exit code {self.code}")
+
+
+def run_on(
+    shape: Shape,
+    job: str,
+    options: Sequence[str],
+    *,
+    master: str,
+    profile: str,
+    run_dir: Path,
+    environment: Mapping[str, str],
+) -> Outcome:
+    """Submit a job on a shape of the cluster; one that is done already is not done again.
+
+    Args:
+        shape: executors and cores.
+        job: such as "train_lenet".
+        options: of the job.
+        master: the cluster's URL.
+        profile: of conf/, for memory and GPUs.
+        run_dir: the job's run folder.
+        environment: further environment variables.
+    """
+    command = [
+        "spark-submit",
+        *("--properties-file", str(ROOT / "conf" / f"{profile}.conf"), "--master", master),
+        *("--executor-cores", str(shape.cores), "--total-executor-cores", str(shape.total)),
+        *(str(ROOT / "jobs" / f"{job}.py"), *options, "--run-dir", str(run_dir)),
+    ]
+    LOG.info("%s on %s: running", job, shape)
+    code = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+    try:
+        result = json.loads((run_dir / RESULT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        result = {}
+    if code == EXIT_OK and result.get("status") != "ok":
+        code = 1
+    return Outcome(shape, code, result)

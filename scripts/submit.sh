@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Submit a job with a profile, in this checkout's environment; for shells, cron and timers.
+# Returns the job's exit code.
+#
+# usage: bash scripts/submit.sh JOB [--profile NAME] [--dry-run] [options of spark-submit]
+#                               [-- options of the job]
+#   JOB             train_lenet, evaluate_lenet, ...: a file of jobs/
+#   --profile NAME  conf/NAME.conf, or the path of a file [local]
+#   --dry-run       print the command and do nothing
+# A profile for a standalone cluster goes to the Master that scripts/cluster.sh started last,
+# unless there is none, or --master names another.
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+fail() {
+    echo "submit: error: $1" >&2
+    exit "${2:-2}"
+}
+
+jobs="$(cd "$root/jobs" && echo [a-z]*.py)"
+job="${1:-}"
+[[ -n "$job" && "$job" != -* ]] || fail "which job? one of: $jobs"
+shift
+script="$root/jobs/${job%.py}.py"
+[[ -f "$script" && "$job" != */* ]] || fail "no job $job; one of: $jobs"
+
+profile=local
+dry_run=""
+spark=()
+while (($#)); do
+    case "$1" in
+        --profile)
+            (($# > 1)) || fail "--profile needs a name"
+            profile="$2" && shift 2
+            ;;
+        --profile=*) profile="${1#*=}" && shift ;;
+        --dry-run) dry_run=1 && shift ;;
+        --) shift && break ;;
+        *) spark+=("$1") && shift ;;
+    esac
+done
+[[ "$profile" == */* ]] || profile="$root/conf/$profile.conf"
+[[ -f "$profile" ]] || fail "no profile $profile; one of: $(cd "$root/conf" && echo *.conf)"
+
+cluster="${SPARK_CLUSTER_FOLDER:-$root/runs/cluster}"
+if [[ -f "$cluster/master" && " ${spark[*]-} " != *" --master"[\ =]* ]] &&
+    grep -q '^spark\.master *spark://' "$profile"; then
+    spark=(--master "$(<"$cluster/master")" "${spark[@]}")
+fi
+
+command=(spark-submit --properties-file "$profile" "${spark[@]}" "$script" "$@")
+if [[ -n "$dry_run" ]]; then
+    printf '%q ' "${command[@]}"
+    echo
+    exit 0
+fi
+[[ -f "$root/.venv/bin/activate" ]] || fail "no environment; make it: bash scripts/setup.sh" 69
+# shellcheck disable=SC1091
+source "$root/.venv/bin/activate"
+exec "${command[@]}"
