@@ -6,7 +6,8 @@
     bash scripts/cluster.sh stop            end what start has started, and nothing else
     bash scripts/cluster.sh start --workers my-pcs --bind 192.168.1.10
 
-Other hosts are reached by ssh, and have the checkout at the same path. Logs, process ids and the
+scripts/cluster.sh enters the environment and runs scripts/cluster.py, here and on other hosts.
+Those are reached by ssh, and have the checkout at the same path. Logs, process ids and the
 secret lie in runs/cluster. Applications prove themselves with the secret, which the jobs of this
 checkout find by themselves; between machines the traffic is encrypted.
 
