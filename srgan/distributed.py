@@ -6,12 +6,14 @@ is alone.
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -101,6 +103,7 @@ def joined_ranks() -> Iterator[Ranks]:
         # Whoever joined them will also leave them.
         yield Ranks(rank, world_size, device, backend)
         return
+    _choose_network()
     dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         yield Ranks(rank, world_size, device, backend)
@@ -110,6 +113,22 @@ def joined_ranks() -> Iterator[Ranks]:
         # unless they have done so before. Sleeping gives them the lock.
         time.sleep(DRAIN_SECONDS)
         dist.destroy_process_group()
+
+
+def _choose_network() -> None:
+    """Let gloo and nccl use the network that leads to the first rank, unless the user chose one.
+
+    Left alone, gloo listens where this machine's own name points to, which is a loopback address
+    on many (Debian's is 127.0.1.1): ranks on other machines would wait for it in vain.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Connecting a datagram socket sends nothing, but finds the way.
+        probe.connect((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])))
+        address = probe.getsockname()[0]
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == address for one in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
 
 
 @contextlib.contextmanager
