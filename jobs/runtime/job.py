@@ -26,6 +26,7 @@ from jobs.runtime.terminal import print_error
 LOG = logging.getLogger(__name__)
 # For log.txt alone: the terminal gets one line.
 TRACEBACKS = logging.getLogger("traceback")
+ONLY_IN_FILE = (TRACEBACKS.name, "ranks")
 
 PACKAGES = ("pyspark", "bigdl-dllib-spark3", "numpy", "pillow", "torch", "torchvision")
 # How a run is carried out, not what it computes: these may differ when it is continued.
@@ -188,7 +189,7 @@ def _log_to(path: Path) -> None:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))
-    screen.addFilter(lambda record: record.name != TRACEBACKS.name)
+    screen.addFilter(lambda record: record.name not in ONLY_IN_FILE)
     logging.basicConfig(level=logging.WARNING, handlers=[file, screen], force=True)
     for room in ("jobs", "lenet", "srgan"):
         logging.getLogger(room).setLevel(logging.INFO)

@@ -129,10 +129,11 @@ def run_on_ranks(
     distributor.logger.setLevel(logging.WARNING)
     for attempt in range(max_restarts + 1):
         try:
-            with redirect_stderr(_Lines(on_progress)):
+            lines = _Lines(on_progress)
+            with redirect_stderr(lines):
                 outcome = distributor.run(function, *arguments)
         except (Py4JJavaError, RuntimeError) as error:
-            reason = _reason(str(error))
+            reason = lines.last_error or _reason(str(error))
             LOG.warning("the ranks failed: %s", reason)
             if attempt == max_restarts:
                 raise JobError(
@@ -166,6 +167,8 @@ class _Lines(TextIOBase):
 
     def __init__(self, on_progress: Callable[[dict[str, Any]], None]) -> None:
         self._on_progress = on_progress
+        self.last_error: str | None = None
+        """The last error that a rank has named."""
 
     def write(self, text: str) -> int:
         for line in text.splitlines():
@@ -174,6 +177,8 @@ class _Lines(TextIOBase):
                 self._on_progress(json.loads(values))
             elif line.strip():
                 logging.getLogger("ranks").warning("%s", mark)
+                named = re.match(r"(?:\[rank\d+\]: )?(\w+(?:Error|Exception): .+)", line)
+                self.last_error = named[1] if named else self.last_error
         return len(text)
 
 
