@@ -12,7 +12,7 @@ from srgan import SCALE
 
 
 class Batch(NamedTuple):
-    """Crops and their low-resolution versions, in channels_last memory order."""
+    """Crops and their low-resolution versions."""
 
     low: Tensor
     """N x 3 x crop/4 x crop/4 in [0, 1]."""
@@ -37,6 +37,7 @@ class CropSampler:
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
+        channels_last: bool = True,
     ) -> None:
         """Copy the images to the device.
 
@@ -48,6 +49,7 @@ class CropSampler:
             device: where the images lie and the batches are made.
             rank: which slice of the batch to return.
             world_size: number of slices.
+            channels_last: memory order of the batches, which networks keep for what they compute.
         """
         self._heights = np.array([image.shape[0] for image in images])
         self._widths = np.array([image.shape[1] for image in images])
@@ -59,6 +61,7 @@ class CropSampler:
         self._seed = seed
         share = batch_size // world_size
         self._slice = slice(rank * share, (rank + 1) * share)
+        self._order = torch.channels_last if channels_last else torch.contiguous_format
         self._range = torch.arange(crop_size, device=device)
         self._downscale = downscale_matrix(crop_size).to(device)
 
@@ -70,9 +73,8 @@ class CropSampler:
         index = first + self._range[None, :, None] * row_stride + self._range * column_stride
         high = self._pixels[index].permute(0, 3, 1, 2).float()
         return Batch(
-            low=downscale(high, self._downscale).contiguous(memory_format=torch.channels_last)
-            / 255,
-            high=high / 127.5 - 1,
+            low=downscale(high, self._downscale).contiguous(memory_format=self._order) / 255,
+            high=high.contiguous(memory_format=self._order) / 127.5 - 1,
         )
 
     def _draw_places(self, phase_number: int, step: int) -> np.ndarray:

@@ -108,7 +108,7 @@ class TrainOptions(BaseModel):
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="arithmetic of the networks; bf16 is autocast, weights stay float32"
     )
-    channels_last: bool = Field(True, description="keep tensors in NHWC order, faster on CPU")
+    channels_last: bool = Field(True, description="compute on tensors in NHWC order")
     compile: bool = Field(False, description="compile the networks with torch.compile")
     fused_adam: bool = Field(True, description="use Adam's fused implementation")
 

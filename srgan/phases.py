@@ -89,7 +89,10 @@ class Phase(ABC):
             optimiser.load_state_dict({"state": saved, "param_groups": groups})
 
     def _place(self, network: nn.Module) -> nn.Module:
-        layout = torch.channels_last if self._options.channels_last else torch.contiguous_format
+        # On a CPU batches in that order are what makes it fast; weights in it cost 4 to 12 %.
+        on_gpu = self._ranks.device.type == "cuda"
+        ordered = self._options.channels_last and on_gpu
+        layout = torch.channels_last if ordered else torch.contiguous_format
         return network.to(self._ranks.device, memory_format=layout)  # type: ignore[call-overload]
 
     def _add_network(self, name: str, network: nn.Module) -> None:

@@ -94,6 +94,7 @@ def train(
             ranks.device,
             ranks.rank,
             ranks.world_size,
+            options.channels_last,
         )
         surroundings = Surroundings(
             options, ranks, sampler, len(images), tests, folder, progress, stop

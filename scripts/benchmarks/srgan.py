@@ -41,21 +41,25 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Time one step of each variant in turn, `options.rounds` times, after a warm-up round."""
     batch_size = options.batch_size
     with joined_ranks() as ranks:
-        sampler = _sampler(batch_size, ranks)
+        samplers = {order: _sampler(batch_size, ranks, order) for order in (True, False)}
         steps: dict[str, Callable[[int], None]] = {}
         flops = 0
         for name, changes in VARIANTS.items():
             if changes.get("precision") == "bf16" and ranks.device.type == "cpu":
                 # Without the instructions for it, one step takes minutes.
                 continue
-            phase = SrresnetPhase(TrainOptions(batch_size=batch_size, **changes), ranks, None)
+            train_options = TrainOptions(batch_size=batch_size, **changes)
+            phase = SrresnetPhase(train_options, ranks, None)
+            sampler = samplers[train_options.channels_last]
             flops = flops or count_flops(phase, sampler.batch(0, 0))
             steps[name] = _step_of(phase, sampler)
-        steps[PLAIN] = _plain_step(sampler, ranks.device)
+        steps[PLAIN] = _plain_step(samplers[False], ranks.device)
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         sgemm: list[float] = []
         for number in range(options.rounds + 1):
-            for name, step in steps.items():
+            # Each takes its turn at every place: what ran before leaves caches and clocks behind.
+            first = number % len(steps)
+            for name, step in [*steps.items()][first:] + [*steps.items()][:first]:
                 seconds[name].append(_timed(functools.partial(step, number), ranks.device))
             sgemm.append(_sgemm_flops_per_second(ranks.device))
             LOG.info("round %d of %d", number, options.rounds)
@@ -90,10 +94,12 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\nsgemm of {MATRIX_SIDE} by {MATRIX_SIDE}: {rate:.0f} GFLOP/s.\n"
 
 
-def _sampler(batch_size: int, ranks: Ranks) -> CropSampler:
+def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
     crop_size = TrainOptions().crop_size
-    return CropSampler(list(pixels), crop_size, batch_size, 0, ranks.device, 0, 1)
+    return CropSampler(
+        list(pixels), crop_size, batch_size, 0, ranks.device, channels_last=channels_last
+    )
 
 
 def _step_of(phase: SrresnetPhase, sampler: CropSampler) -> Callable[[int], None]:
@@ -112,7 +118,7 @@ def _plain_step(sampler: CropSampler, device: torch.device) -> Callable[[int], N
     def step(number: int) -> None:
         batch = sampler.batch(0, number)
         optimiser.zero_grad()
-        F.mse_loss(network(batch.low.contiguous()), batch.high.contiguous()).backward()
+        F.mse_loss(network(batch.low), batch.high).backward()
         optimiser.step()
 
     return step
