@@ -72,9 +72,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
     from lenet.pictures import draw_learning_curves
 
     save_model(trainer.network, run.folder.path / MODEL_FILE)
-    iterations, losses = trainer.iteration_curve("Loss")
+    losses = trainer.summaries.curve("Loss")
     history = trainer.state["history"]
-    draw_learning_curves(run.folder.path / "learning-curves.png", iterations, losses, history)
+    curves = run.folder.path / "learning-curves.png"
+    draw_learning_curves(curves, list(losses), list(losses.values()), history)
     evaluation = evaluate(trainer.network, test)
 
     def median_of(key: str) -> float:
@@ -88,11 +89,11 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "epochs": sum("test_accuracy" in entry for entry in history),
         "iterations": trainer.state["iteration"],
         "wall_clock_seconds": trainer.state["wall_clock_seconds"],
-        "records_per_second": statistics.median(trainer.iteration_curve("Throughput")[1]),
+        "records_per_second": statistics.median(trainer.summaries.curve("Throughput").values()),
         "iteration_seconds": median_of("iteration_seconds"),
         "compute_seconds": median_of("compute_seconds"),
         "exchange_seconds": median_of("exchange_seconds"),
-        "setup_seconds": trainer.first_iteration_time() - run.submitted_at,
+        "setup_seconds": trainer.summaries.first_time() - run.submitted_at,
         "history": history,
     }
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import statistics
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +22,8 @@ from bigdl.dllib.optim.optimizer import (
     Loss,
     MaxEpoch,
     MaxIteration,
-    SeveralIteration,
     Top1Accuracy,
-    TrainSummary,
     TriggerOr,
-    ValidationSummary,
 )
 from bigdl.dllib.utils.common import callBigDlFunc
 from py4j.protocol import Py4JJavaError
@@ -36,15 +31,14 @@ from pyspark import SparkContext
 
 from lenet import bigdl
 from lenet.errors import BatchSizeError, TrainingFailedError
-from lenet.network import NAME, build_network
+from lenet.network import build_network
 from lenet.options import Recipe
 from lenet.snapshots import load_model, newest_snapshot, save_snapshot
+from lenet.summaries import Summaries
+from lenet.watch import Watch
 
 LOG = logging.getLogger(__name__)
 
-TENSORBOARD_FOLDER = "tensorboard"
-PROGRESS_SECONDS = 0.5
-SUMMARY_SECONDS = 10.0
 RETRIES = 3
 
 
@@ -100,6 +94,7 @@ class Trainer:
 
     Attributes:
         network: its weights are those after the last finished epoch.
+        summaries: the curves of the training.
         state: {"epoch", "iteration", "wall_clock_seconds", "history": [an entry an epoch]}.
     """
 
@@ -118,7 +113,7 @@ class Trainer:
         self._test = test
         self._folder = run_folder
         self._callbacks = callbacks
-        self._created = time.time()
+        self.summaries = Summaries(run_folder)
         self.network: Layer
         self.state: dict[str, Any]
         self._restore()
@@ -150,24 +145,6 @@ class Trainer:
                 optimizer = None
                 self._restore()
 
-    def iteration_curve(self, tag: str) -> tuple[list[int], list[float]]:
-        """TrainSummary's values of all processes that took part: (iterations, values).
-
-        Args:
-            tag: "Loss" or "Throughput" (records a second).
-        """
-        curve: dict[int, float] = {}
-        for step, value, _ in TrainSummary(self._tensorboard(), NAME).read_scalar(tag):
-            curve[int(step)] = float(value)
-        return list(curve), list(curve.values())
-
-    def first_iteration_time(self) -> float:
-        """When this process finished its first iteration, in seconds since 1970."""
-        times = [
-            float(at) for _, _, at in TrainSummary(self._tensorboard(), NAME).read_scalar("Loss")
-        ]
-        return min((at for at in times if at >= self._created), default=self._created)
-
     def _restore(self) -> None:
         callBigDlFunc("float", "setModelSeed", self._recipe.seed)
         self.network = build_network(self._recipe.network)
@@ -198,11 +175,7 @@ class Trainer:
         self._methods = self._context._gateway.new_array(method_class, 2)
         self._methods[0], self._methods[1] = Top1Accuracy().value, Loss(ClassNLLCriterion()).value
         self._test_batches = bigdl.batches(self._context, self._test, batch_size)
-        self._train_summary = TrainSummary(self._tensorboard(), NAME)
-        self._train_summary.set_summary_trigger("LearningRate", SeveralIteration(1))
-        self._validation_summary = ValidationSummary(self._tensorboard(), NAME)
-        optimizer.setTrainSummary(self._train_summary.value)
-        optimizer.setValidationSummary(self._validation_summary.value)
+        self.summaries.attach(optimizer)
         return optimizer
 
     def _run_epoch(self, optimizer: Any) -> None:
@@ -216,11 +189,11 @@ class Trainer:
             end = TriggerOr(end, MaxIteration(recipe.max_iterations))
         optimizer.setEndWhen(end.value)
         started = time.monotonic()
-        with _Watch(method, recipe.batch_size, self._callbacks.progress):
+        with Watch(method, recipe.batch_size, self._callbacks.progress):
             optimizer.optimize()
         seconds = time.monotonic() - started
         first, last = self.state["iteration"], int(method.state().get("neval").get()) - 1
-        loss = self._mean_loss(first, last)
+        loss = self.summaries.mean_loss(first, last)
         whole = int(method.state().get("epoch").get()) > epoch
         entry = {
             "epoch": epoch,
@@ -231,8 +204,8 @@ class Trainer:
             **self._last_iteration_times(optimizer, last),
         }
         if whole:
-            entry["test_accuracy"] = self._validation("Top1Accuracy", last)
-            entry["test_loss"] = self._validation("Loss", last)
+            entry["test_accuracy"] = self.summaries.validation("Top1Accuracy", last)
+            entry["test_loss"] = self.summaries.validation("Loss", last)
             LOG.info(
                 "epoch %d/%d  iteration %d  loss %.4f  test %.4f, %.2f %% right  %.1f s",
                 *(epoch, recipe.epochs, last, loss, entry["test_loss"]),
@@ -241,7 +214,8 @@ class Trainer:
         self.state = {
             "epoch": epoch,
             "iteration": last,
-            "wall_clock_seconds": self.state["wall_clock_seconds"] + self._busy_seconds(first),
+            "wall_clock_seconds": self.state["wall_clock_seconds"]
+            + self.summaries.seconds(first, last, recipe.batch_size),
             "history": [*self.state["history"], entry],
         }
         save_snapshot(self._folder, self.network, self.state)
@@ -262,25 +236,6 @@ class Trainer:
         state.update("evalCounter", self.state["iteration"])
         return method
 
-    def _mean_loss(self, first: int, last: int) -> float:
-        self._await(self._train_summary, "Loss", last)
-        losses = [
-            float(value)
-            for step, value, _ in self._train_summary.read_scalar("Loss")
-            if first < step <= last
-        ]
-        for number, loss in enumerate(losses, start=first + 1):
-            if not math.isfinite(loss):
-                raise TrainingFailedError(
-                    f"the loss of iteration {number} is {loss}; take a lower --learning-rate"
-                )
-        return statistics.fmean(losses)
-
-    def _busy_seconds(self, first: int) -> float:
-        """DistriOptimizer's own time for the iterations after `first`."""
-        rates = self._train_summary.read_scalar("Throughput")
-        return sum(self._recipe.batch_size / float(rate) for step, rate, _ in rates if step > first)
-
     def _last_iteration_times(self, optimizer: Any, step: int) -> dict[str, float]:
         """Where the time of an epoch's last iteration went, the mean over executors, in seconds.
 
@@ -293,10 +248,8 @@ class Trainer:
             values = [metrics.get(name) for name in names]
             return sum(float(value._1()) / int(value._2()) for value in values) / 1e9
 
-        rates = self._train_summary.read_scalar("Throughput")
-        rate = next(float(value) for found, value, _ in rates if int(found) == step)
         return {
-            "iteration_seconds": self._recipe.batch_size / rate,
+            "iteration_seconds": self.summaries.seconds(step - 1, step, self._recipe.batch_size),
             "compute_seconds": seconds("computing time average", "aggregate gradient time"),
             # The names are BigDL's, spelling included.
             "exchange_seconds": seconds(
@@ -305,57 +258,3 @@ class Trainer:
                 "aggregrateGradientParition average executor",
             ),
         }
-
-    def _validation(self, tag: str, step: int) -> float:
-        return self._await(self._validation_summary, tag, step)
-
-    def _await(self, summary: Any, tag: str, step: int) -> float:
-        # BigDL writes its summaries in a thread of their own, a moment after the iteration.
-        deadline = time.monotonic() + SUMMARY_SECONDS
-        while time.monotonic() < deadline:
-            values = {int(found): float(value) for found, value, _ in summary.read_scalar(tag)}
-            if step in values:
-                return values[step]
-            time.sleep(0.05)
-        raise TrainingFailedError(
-            f"{self._tensorboard()}: no {tag} of iteration {step}; disk full?"
-        )
-
-    def _tensorboard(self) -> str:
-        return str(self._folder / TENSORBOARD_FOLDER)
-
-
-class _Watch:
-    """Reports iteration, loss and speed while `optimize` keeps this thread waiting."""
-
-    def __init__(self, method: Any, batch_size: int, progress: Callable[[int, str], None]) -> None:
-        self._state = method.state()
-        self._batch_size = batch_size
-        self._progress = progress
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        first = self._iteration()
-        started = time.monotonic()
-        while not self._stop.wait(PROGRESS_SECONDS):
-            loss = self._state.get("Loss")
-            if loss.isEmpty() or math.isinf(loss.get()):
-                # Until the first iteration is done, Spark distributes the records.
-                started = time.monotonic()
-                continue
-            done = self._iteration()
-            rate = (done - first) * self._batch_size / (time.monotonic() - started)
-            epoch = self._state.get("epoch").get()
-            note = f"epoch {epoch}, loss {loss.get():.4f}, {rate:.0f} records/s"
-            self._progress(done, note)
-
-    def _iteration(self) -> int:
-        return int(self._state.get("neval").get()) - 1

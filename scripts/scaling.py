@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.job_options = words[end + 1 :]
     executors = options.ranks if options.what == "srgan" else options.executors
     shapes = sorted(Shape.of(*pair) for pair in set(itertools.product(executors, options.cores)))
-    folder = options.out or ROOT / "runs" / "scaling" / options.what
+    folder = (options.out or ROOT / "runs" / "scaling" / options.what).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _cluster(options, folder / "cluster", shapes) as master:

@@ -7,6 +7,8 @@
 #   JOB             train_lenet, evaluate_lenet, ...: a file of jobs/
 #   --profile NAME  conf/NAME.conf, or the path of a file [local]
 #   --dry-run       print the command and do nothing
+# environment: HADOOP_CONF_DIR names the configuration of a YARN cluster
+# A profile for YARN sends the archive of scripts/pack_environment.sh along.
 # A profile for a standalone cluster goes to the Master that scripts/cluster.sh started last,
 # unless there is none, or --master names another.
 set -euo pipefail
@@ -46,6 +48,15 @@ cluster="${SPARK_CLUSTER_FOLDER:-$root/runs/cluster}"
 if [[ -f "$cluster/master" && " ${spark[*]-} " != *" --master"[\ =]* ]] &&
     grep -q '^spark\.master *spark://' "$profile"; then
     spark=(--master "$(<"$cluster/master")" "${spark[@]}")
+fi
+
+if grep -q '^spark\.master *yarn' "$profile"; then
+    archive="$root/runs/environment.tar.gz"
+    spark=(--archives "$archive#environment" "${spark[@]}")
+    [[ -n "$dry_run" || -f "$archive" ]] ||
+        fail "no $archive; make it: bash scripts/pack_environment.sh" 69
+    [[ -n "$dry_run" || -n "${HADOOP_CONF_DIR:-}${YARN_CONF_DIR:-}" ]] ||
+        fail "HADOOP_CONF_DIR does not name the folder with the cluster's yarn-site.xml"
 fi
 
 command=(spark-submit --properties-file "$profile" "${spark[@]}" "$script" "$@")

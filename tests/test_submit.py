@@ -32,8 +32,10 @@ def dry_run(*words: str, cluster: Path) -> list[str]:
 @pytest.mark.parametrize("profile", ["local", "lab-2pc", "lab-4pc", "gpu-nodes", "yarn"])
 def test_every_profile(profile: str, tmp_path: Path) -> None:
     command = dry_run("train_lenet", "--profile", profile, cluster=tmp_path)
+    archive = f"{ROOT / 'runs' / 'environment.tar.gz'}#environment"
     assert command == [
         *("spark-submit", "--properties-file", str(ROOT / "conf" / f"{profile}.conf")),
+        *(("--archives", archive) if profile == "yarn" else ()),
         str(ROOT / "jobs" / "train_lenet.py"),
     ]
 
@@ -84,6 +86,13 @@ def test_what_is_refused(words: list[str], message: str, tmp_path: Path) -> None
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_yarn_needs_its_archive_and_its_configuration(tmp_path: Path) -> None:
+    done = submit("train_lenet", "--profile", "yarn", cluster=tmp_path)
+    packed = (ROOT / "runs" / "environment.tar.gz").exists()
+    assert done.returncode == (2 if packed else 69)
+    assert ("HADOOP_CONF_DIR" if packed else "pack_environment.sh") in done.stderr
 
 
 def test_the_exit_code_is_the_jobs(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
 from jobs.runtime.master import connection_properties, hosts_without_executors
 
 POLL_SECONDS = 0.1
+# The name under which scripts/submit.sh sends an archive of scripts/pack_environment.sh.
+ARCHIVE_NAME = "environment"
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,19 @@ def start_spark(
         UnavailableError: no master answers, or executors are missing.
     """
     connection = _connection(cluster)
-    # Executors must run this very interpreter, not the first python3 on their PATH.
-    os.environ["PYSPARK_PYTHON"] = sys.executable
     send_logs_to(log_file)
     conf = SparkConf().setMaster(cluster.master).setAppName(app_name)
+    environment = _environment_on_nodes(conf)
+    log4j = LOG4J_FILE.as_uri()
+    if environment != sys.prefix:
+        class_path = [path.replace(sys.prefix, environment, 1) for path in class_path]
+        log4j = f"file:{environment}/conf/{LOG4J_FILE.name}"
+    # Executors must run this very interpreter, not the first python3 on their PATH.
+    os.environ["PYSPARK_PYTHON"] = f"{environment}/bin/python"
     conf.set("spark.ui.showConsoleProgress", "false")
     conf.set("spark.dynamicAllocation.enabled", "false")
     conf.set("spark.executor.extraClassPath", os.pathsep.join(class_path))
-    conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()}")
+    conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={log4j}")
     for key, value in connection.items():
         conf.setIfMissing(key, value)
     for key, value in properties.items():
@@ -180,6 +187,13 @@ def wait_for_executors(context: SparkContext, cluster: Cluster, seconds: float) 
                 "take a smaller profile"
             )
         time.sleep(POLL_SECONDS)
+
+
+def _environment_on_nodes(conf: SparkConf) -> str:
+    """Where executors find the environment: at this path, or unpacked in their working folder."""
+    keys = ("spark.archives", "spark.yarn.dist.archives")
+    archives = ",".join(conf.get(key, "") or "" for key in keys)
+    return f"./{ARCHIVE_NAME}" if archives.endswith(f"#{ARCHIVE_NAME}") else sys.prefix
 
 
 def _connection(cluster: Cluster) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Node:
 
     def __init__(self, cluster_folder: Path, host: str) -> None:
         self._host = host
-        self._folder = cluster_folder / "nodes" / re.sub(r"[^\w.-]", "_", host)
+        self._folder = cluster_folder.absolute() / "nodes" / re.sub(r"[^\w.-]", "_", host)
 
     def running(self) -> dict[str, int]:
         """Process ids by the names of the daemons that run."""
@@ -154,8 +154,7 @@ class Node:
                 _end(psutil.Process(process.pid))
             (self._folder / f"{name}.json").unlink()
             raise UnavailableError(
-                f"{name} on {self._host} did not start within {START_SECONDS:.0f} s: "
-                f"{_last_words(log, output)}; see {log} there"
+                f"{name} on {self._host} did not start: {_last_words(log, output)}; see {log} there"
             )
 
 
