@@ -131,7 +131,9 @@ def start_spark(
     conf.set("spark.ui.showConsoleProgress", "false")
     conf.set("spark.dynamicAllocation.enabled", "false")
     conf.set("spark.executor.extraClassPath", os.pathsep.join(class_path))
-    conf.set("spark.executor.extraJavaOptions", f"-Dlog4j2.configurationFile={log4j}")
+    # The JVM would start its helper threads for every core of the machine, which are not its own.
+    java_options = f"-Dlog4j2.configurationFile={log4j} -XX:ActiveProcessorCount={cluster.cores}"
+    conf.set("spark.executor.extraJavaOptions", java_options)
     for key, value in connection.items():
         conf.setIfMissing(key, value)
     for key, value in properties.items():
