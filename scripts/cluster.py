@@ -21,7 +21,6 @@ import argparse
 import contextlib
 import json
 import logging
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -50,11 +49,15 @@ from jobs.runtime.errors import (
     EXIT_UNAVAILABLE,
     JobError,
     UnavailableError,
+    UsageError,
     exit_code_of,
     one_line,
 )
 
 LOG = logging.getLogger("cluster")
+EVERYWHERE = "0.0.0.0"
+# On the machine where the Master runs: every host that it has started something on.
+HOSTS_FILE = "hosts"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(options: argparse.Namespace) -> int:
     """Start the Master and every Worker that does not run yet."""
     workers = read_workers(options.workers)
+    if options.bind == EVERYWHERE:
+        raise UsageError(
+            f"--bind {EVERYWHERE}: nobody reaches that; name an address of this machine"
+        )
     folder = cluster_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if options.authentication and read_secret(folder) is None:
@@ -85,9 +92,12 @@ def start(options: argparse.Namespace) -> int:
         address, options.port, options.web_port, secret
     )
     (folder / MASTER_FILE).write_text(url + "\n", encoding="utf-8")
-    shutil.copyfile(options.workers, folder / WORKERS_FILE)
-    LOG.info("master    %s", url)
     text = options.workers.read_text(encoding="utf-8")
+    # Before anything is started there: whatever happens, stop must know where to look.
+    hosts = dict.fromkeys([*_hosts(folder), *(worker.host for worker in workers)])
+    (folder / HOSTS_FILE).write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
+    (folder / WORKERS_FILE).write_text(text, encoding="utf-8")
+    LOG.info("master    %s", url)
 
     def start_worker(worker: Worker) -> str:
         request = {"action": "start", "master": url, "secret": secret, "workers": text}
@@ -100,12 +110,13 @@ def start(options: argparse.Namespace) -> int:
 def stop(_options: argparse.Namespace) -> int:
     """End what was started, Workers before the Master."""
     folder = cluster_folder()
-    hosts = dict.fromkeys(worker.host for worker in _started_workers(folder))
 
     def stop_host(host: str) -> str:
         return ", ".join(_on_host(host, {"action": "stop"})) or "nothing runs"
 
-    code = _for_each(list(hosts), stop_host)
+    code = _for_each(_hosts(folder), stop_host)
+    if code == EXIT_OK:
+        (folder / HOSTS_FILE).unlink(missing_ok=True)
     # The Master's node is this one, which need not be among the Workers' hosts.
     ended = Node(folder, socket.gethostname()).stop()
     if ended:
@@ -218,6 +229,14 @@ def _is_this_machine(host: str) -> bool:
 def _started_workers(folder: Path) -> list[Worker]:
     path = folder / WORKERS_FILE
     return read_workers(path) if path.exists() else []
+
+
+def _hosts(folder: Path) -> list[str]:
+    """Where something may run: also the hosts that have left the workers file since."""
+    path = folder / HOSTS_FILE
+    earlier = path.read_text(encoding="utf-8").split() if path.exists() else []
+    now = [worker.host for worker in _started_workers(folder)]
+    return list(dict.fromkeys([*earlier, *now]))
 
 
 def _on_host(host: str, request: dict[str, Any]) -> Any:

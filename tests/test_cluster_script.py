@@ -293,6 +293,22 @@ def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert not script.processes()
 
 
+def test_hosts_that_left_the_workers_file_are_stopped_too(tmp_path: Path) -> None:
+    workers = tmp_path / "workers"
+    workers.write_text("127.0.0.2 1 1g\n")
+    script = ClusterScript(tmp_path / "state", workers, free_port())
+    try:
+        assert script.start().returncode == 0
+        (earlier,) = (one for name, one in script.processes().items() if name != "master")
+        workers.write_text("127.0.0.3 1 1g\n")
+        assert script.start().returncode == 0
+        assert earlier.is_running()
+    finally:
+        assert script.run("stop").returncode == 0
+    assert not earlier.is_running()
+    assert not script.processes()
+
+
 def test_a_taken_port_is_named(tmp_path: Path) -> None:
     import socket
 

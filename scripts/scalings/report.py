@@ -124,6 +124,7 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     speed.set(
         xlabel="cores of all executors", ylabel=report["unit"], xlim=(0, None), ylim=(0, None)
     )
+    speed.set_xticks(sorted(set(totals)))
     speed.set_title("speed (and efficiency)")
     speed.legend(loc="upper left", frameon=False)
 
@@ -133,7 +134,7 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     shares.bar(names, compute, color="C0", label="computing")
     shares.bar(names, exchange, bottom=compute, color="C1", label="exchange between executors")
     both = [one + two for one, two in zip(compute, exchange, strict=True)]
-    shares.bar(names, rest, bottom=both, color="0.8", label="scheduling")
+    shares.bar(names, rest, bottom=both, color="0.8", label="scheduling and waiting")
     shares.set(xlabel="executors x cores", ylabel="% of an iteration", ylim=(0, 100))
     shares.set_title("where an iteration goes")
     shares.legend(loc="lower left", frameon=True)
