@@ -89,7 +89,7 @@ class Phase(ABC):
             optimiser.load_state_dict({"state": saved, "param_groups": groups})
 
     def _place(self, network: nn.Module) -> nn.Module:
-        # On a CPU batches in that order are what makes it fast; weights in it cost 4 to 12 %.
+        # On a CPU batches in that order are what makes it fast; weights in it cost 3 to 12 %.
         on_gpu = self._ranks.device.type == "cuda"
         ordered = self._options.channels_last and on_gpu
         layout = torch.channels_last if ordered else torch.contiguous_format
