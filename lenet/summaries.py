@@ -62,6 +62,7 @@ class Summaries:
 
     def seconds(self, first: int, last: int, batch_size: int) -> float:
         """DistriOptimizer's own time for the iterations after `first`, up to `last`."""
+        self._await(self._train, "Throughput", last)
         rates = self.curve("Throughput").items()
         return sum(batch_size / rate for step, rate in rates if first < step <= last)
 

@@ -44,11 +44,15 @@ def read_secret(folder: Path) -> str | None:
 
 
 def write_secret(folder: Path, secret: str) -> None:
-    """Store the secret so that only this user can ever read it."""
-    path = folder / SECRET_FILE
+    """Store the secret."""
+    write_private(folder / SECRET_FILE, secret + "\n")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user can ever read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret + "\n")
+        file.write(text)
 
 
 def new_secret() -> str:

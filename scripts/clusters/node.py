@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from clusters.workers_file import Worker, is_loopback
-from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.cluster_state import ROOT, write_private
 from jobs.runtime.errors import UnavailableError
 
 LOG4J_FILE = ROOT / "conf" / "log4j2-daemons.properties"
@@ -123,10 +123,12 @@ class Node:
     ) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         daemon_conf = self._folder / f"{name}.conf"
-        _write_private(
-            daemon_conf,
-            {**_security(secret, address), "spark.ui.killEnabled": "false", **properties},
-        )
+        properties = {
+            **_security(secret, address),
+            "spark.ui.killEnabled": "false",
+            **properties,
+        }
+        write_private(daemon_conf, "".join(f"{key} {value}\n" for key, value in properties.items()))
         log, output = self._folder / f"{name}.log", self._folder / f"{name}.out"
         log.unlink(missing_ok=True)
         environment = {
@@ -166,12 +168,6 @@ def _security(secret: str | None, address: str) -> dict[str, str]:
         "spark.authenticate.secret": secret,
         "spark.network.crypto.enabled": str(not is_loopback(address)).lower(),
     }
-
-
-def _write_private(path: Path, properties: Mapping[str, str]) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.writelines(f"{key} {value}\n" for key, value in properties.items())
 
 
 def _process(pid_file: Path) -> psutil.Process | None:
