@@ -6,7 +6,7 @@
 
 Each image is a task of its own, spread over the executors. Scores are on the Y channel with 4
 pixels cut off each border, as in the paper; those on RGB stand beside them. The run folder
-receives scores.csv (an image a line), contact-sheet.png, log.txt and result.json.
+receives scores.csv (an image a line), contact-sheet.png, pictures, log.txt and result.json.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -29,6 +30,7 @@ from jobs.runtime.options import JobOptions
 LOG = logging.getLogger("jobs.evaluate_srgan")
 
 BICUBIC = "bicubic"
+PICTURES_FOLDER = "pictures"
 
 
 class Options(JobOptions):
@@ -70,24 +72,48 @@ def work(run: Run[Options]) -> dict[str, Any]:
         lambda part: _score(part, shared.value)
     )
     scores: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    pictures = []
-    for test_set, image, by_method, picture in rows.toLocalIterator(prefetchPartitions=True):
+    sheets, pictures = [], []
+    for test_set, image, by_method, versions in rows.collect():
         for method, values in by_method.items():
             scores.setdefault(test_set, {}).setdefault(method, {})[image] = values
-        if picture is not None:
-            pictures.append(picture)
-    if pictures:
+        if versions:
+            sheets.append(versions.pop("comparison"))
+            method = list(by_method)[-1]
+            pictures.append(
+                {
+                    "image": f"{test_set} {image}",
+                    "method": method,
+                    "psnr_y": by_method[method]["psnr_y"],
+                    "bicubic_psnr_y": by_method[BICUBIC]["psnr_y"],
+                    **_write_pictures(run.folder.path, f"{test_set}-{len(sheets)}", versions),
+                }
+            )
+    if sheets:
         from PIL import Image
 
-        sheet = contact_sheet([Image.open(io.BytesIO(picture)) for picture in pictures])
+        sheet = contact_sheet([Image.open(io.BytesIO(picture)) for picture in sheets])
         sheet.save(run.folder.path / "contact-sheet.png")
     _write_csv(str(run.folder.path / "scores.csv"), scores)
-    return {"models": files, "test_sets": {name: _means(found) for name, found in scores.items()}}
+    return {
+        "models": files,
+        "test_sets": {name: _means(found) for name, found in scores.items()},
+        "pictures": pictures,
+    }
+
+
+def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> dict[str, str]:
+    """Write the versions of an image; the files, from the run folder, by version."""
+    (folder / PICTURES_FOLDER).mkdir(exist_ok=True)
+    files = {version: f"{PICTURES_FOLDER}/{name}-{version}.png" for version in versions}
+    for version, data in versions.items():
+        (folder / files[version]).write_bytes(data)
+    return files
 
 
 def _score(part: Iterator[Any], models: Mapping[str, bytes]) -> Iterator[Any]:
     # Runs on an executor.
     import torch
+    from PIL import Image
 
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
     from srgan.export import decode_generator
@@ -101,8 +127,17 @@ def _score(part: Iterator[Any], models: Mapping[str, bytes]) -> Iterator[Any]:
         results = {name: evaluate_image(image, upscale) for name, upscale in methods.items()}
         scores = {name: result.scores._asdict() for name, result in results.items()}
         last = list(results)[-1]
-        picture = png(comparison(results[last], last)) if wants_picture else None
-        yield test_set, image.name, scores, picture
+        versions: dict[str, bytes] = {}
+        if wants_picture:
+            shown = results[last]
+            versions["comparison"] = png(comparison(shown, last))
+            for version, pixels in (
+                ("bicubic", results[BICUBIC].upscaled),
+                ("upscaled", shown.upscaled),
+                ("original", shown.original),
+            ):
+                versions[version] = png(Image.fromarray(pixels))
+        yield test_set, image.name, scores, versions
 
 
 def _means(by_method: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
@@ -127,7 +162,7 @@ def _write_csv(path: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]])
 def _named(paths: str, option: str) -> dict[str, str]:
     """Paths by a short name: the file's, with its folder in front where two are alike."""
     given = [path.strip().rstrip("/") for path in paths.split(",") if path.strip()]
-    given = [path if remote.is_remote(path) else os.path.abspath(path) for path in given]
+    given = [remote.absolute(path) for path in given]
     short = [os.path.basename(path).removesuffix(".safetensors") for path in given]
     if len(set(short)) < len(short):
         short = [

@@ -23,7 +23,6 @@ from pydantic import Field
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.spark import wait_for_executors
 from lenet.idx import read_digits
 from lenet.options import Recipe
 
@@ -55,18 +54,25 @@ def work(run: Run[Options]) -> dict[str, Any]:
         bigdl.start_engine(context)
 
     progress = Progress(total_iterations(options, len(train)), "iteration")
-    trainer = Trainer(
-        context,
-        options,
-        *records.result(),
-        run.folder.path,
-        Callbacks(
-            progress=progress.update,
-            saved=run.folder.publish,
-            recover=lambda: wait_for_executors(context, cluster, options.executor_wait),
-        ),
-    )
-    trainer.run()
+
+    def saved() -> None:
+        run.folder.publish()
+        run.stop.check()
+
+    with run.executors() as executors, run.stop.gently():
+        trainer = Trainer(
+            context,
+            options,
+            *records.result(),
+            run.folder.path,
+            Callbacks(
+                progress=progress.update,
+                saved=saved,
+                recover=executors.recover,
+                lost=executors.lost,
+            ),
+        )
+        trainer.run()
     progress.close()
 
     from lenet.pictures import draw_learning_curves

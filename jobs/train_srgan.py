@@ -28,10 +28,12 @@ from jobs.runtime.errors import UsageError
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.spark import wait_for_executors
 from srgan.options import TrainOptions
 
 LOG = logging.getLogger("jobs.train_srgan")
+
+# Its presence in the run folder asks the ranks to stop with a checkpoint.
+STOP_FILE = ".stop"
 
 
 class Options(TrainOptions, JobOptions):
@@ -56,7 +58,7 @@ class Options(TrainOptions, JobOptions):
 def work(run: Run[Options]) -> dict[str, Any]:
     """Launch the ranks, again if need be, and return the first one's metrics."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
-    from jobs.runtime.ranks import plan_launch, run_on_ranks
+    from jobs.runtime.ranks import Launch, plan_launch, run_on_ranks
     from srgan.losses import content_loss
 
     options = run.options
@@ -68,13 +70,16 @@ def work(run: Run[Options]) -> dict[str, Any]:
     if "srgan" in options.phases and options.vgg_weights is None:
         # A forgotten file is known here already, before Spark and the ranks have started.
         content_loss(options.recipe())
-    data, test_sets = _absolute(options.data), _test_sets(options.test_sets)
+    data, test_sets = remote.absolute(options.data), _test_sets(options.test_sets)
     context = run.start_spark(launch.properties)
     LOG.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
 
     bars: dict[str, Progress] = {}
 
     def on_progress(values: dict[str, Any]) -> None:
+        if "warning" in values:
+            LOG.warning("%s", values["warning"])
+            return
         phase = values["phase"]
         if phase not in bars:
             bars[phase] = Progress(values["steps"], f"{phase} steps", done=values["step"])
@@ -84,15 +89,24 @@ def work(run: Run[Options]) -> dict[str, Any]:
         losses = ", ".join(f"{name} {value:.4g}" for name, value in values["losses"].items())
         bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
 
-    metrics = run_on_ranks(
-        context,
-        launch,
-        _train_on_rank,
-        *(launch.use_gpu, options.recipe(), data, test_sets, run.folder.url),
-        on_progress=on_progress,
-        recover=lambda: wait_for_executors(context, run.cluster, options.executor_wait),
-        max_restarts=options.max_restarts,
-    )
+    stop_file = f"{run.folder.url}/{STOP_FILE}"
+    remote.delete_file(stop_file)
+
+    def recover() -> Launch:
+        run.stop.check()
+        return launch.on_fewer(executors.recover(), options.batch_size)
+
+    with run.executors() as executors, run.stop.gently(lambda: remote.touch(stop_file)):
+        metrics = run_on_ranks(
+            context,
+            launch,
+            _train_on_rank,
+            *(launch.use_gpu, options.recipe(), data, test_sets, run.folder.url),
+            on_progress=on_progress,
+            recover=recover,
+            max_restarts=options.max_restarts,
+        )
+    run.stop.check()
     for bar in bars.values():
         bar.close()
     for line in metrics["skipped_images"]:
@@ -111,29 +125,30 @@ def _train_on_rank(use_gpu: bool, *arguments: Any) -> dict[str, Any]:
 def _train(
     use_gpu: bool, options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
 ) -> dict[str, Any]:
-    from jobs.runtime.ranks import check_gpu, report_progress
+    from jobs.runtime.rank_reports import WarningsForDriver, report_progress
+    from jobs.runtime.ranks import check_gpu
+    from srgan.storage import exists, join
     from srgan.training import train
 
     if use_gpu:
         check_gpu()
+    logging.getLogger("srgan").addHandler(WarningsForDriver(logging.WARNING))
 
     def progress(values: Any) -> None:
         report_progress(values._asdict())
 
-    return train(options, data, test_sets, run_dir, progress=progress)
+    def stop() -> bool:
+        return os.environ["RANK"] == "0" and exists(join(run_dir, STOP_FILE))
+
+    return train(options, data, test_sets, run_dir, progress=progress, stop=stop)
 
 
 def _test_sets(folders: str) -> dict[str, str]:
     paths = [folder.strip() for folder in folders.split(",") if folder.strip()]
-    named = {os.path.basename(path.rstrip("/")): _absolute(path) for path in paths}
+    named = {os.path.basename(path.rstrip("/")): remote.absolute(path) for path in paths}
     if len(named) < len(paths):
         raise UsageError(f"--test-sets {folders}: two folders have the same name")
     return named
-
-
-def _absolute(path: str) -> str:
-    # Executors have working directories of their own.
-    return path if remote.is_remote(path) else os.path.abspath(path)
 
 
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

@@ -45,6 +45,16 @@ def start_engine(context: SparkContext) -> None:
     init_engine()
 
 
+def cores_per_executor() -> int:
+    """As BigDL knows it."""
+    return int(_singleton("utils.Engine").coreNumber())
+
+
+def use_executors(count: int) -> None:
+    """Tell BigDL how many executors there are from now on."""
+    _singleton("utils.Engine").setNodeNumber(count)
+
+
 @dataclass(frozen=True)
 class Records:
     """Images and labels in the driver's JVM.

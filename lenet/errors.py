@@ -24,6 +24,14 @@ class TrainingFailedError(RuntimeError):
     exit_code = 1
 
 
+class ExecutorLostError(TrainingFailedError):
+    """An executor went away, and with it a part of the weights of this epoch."""
+
+
+class DivergedError(TrainingFailedError):
+    """The loss is no finite number any more."""
+
+
 class BatchSizeError(ValueError):
     """The batch does not divide among the executors and their cores."""
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from bigdl.dllib.nn.layer import Layer, Model
+from py4j.protocol import Py4JJavaError
 
-from lenet.errors import BadDataError, MissingDataError
+from lenet.errors import BadDataError, MissingDataError, TrainingFailedError
 
 LOG = logging.getLogger(__name__)
 
@@ -34,30 +35,51 @@ KEEP = 3
 
 
 def save_snapshot(run_folder: Path, network: Layer, state: dict[str, Any]) -> Path:
-    """Write the snapshot of the epoch that `state["epoch"]` names; keep the newest KEEP."""
+    """Write the snapshot of the epoch that `state["epoch"]` names; keep the newest KEEP.
+
+    Raises:
+        TrainingFailedError: it cannot be written; those before are left as they are.
+    """
     folder = run_folder / FOLDER
-    folder.mkdir(exist_ok=True)
     final = folder / f"epoch-{state['epoch']:04d}"
     temporary = folder / f".{final.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    save_model(network, temporary / MODEL_FILE)
-    (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    sums = [f"{_sha256(temporary / name)}  {name}\n" for name in (MODEL_FILE, STATE_FILE)]
-    (temporary / SUMS_FILE).write_text("".join(sums), encoding="utf-8")
-    for file in temporary.iterdir():
-        with open(file, "rb") as opened:
-            os.fsync(opened.fileno())
-    shutil.rmtree(final, ignore_errors=True)
-    os.rename(temporary, final)
+    try:
+        folder.mkdir(exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        save_model(network, temporary / MODEL_FILE)
+        (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        sums = [f"{_sha256(temporary / name)}  {name}\n" for name in (MODEL_FILE, STATE_FILE)]
+        (temporary / SUMS_FILE).write_text("".join(sums), encoding="utf-8")
+        for file in temporary.iterdir():
+            with open(file, "rb") as opened:
+                os.fsync(opened.fileno())
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise TrainingFailedError(
+            f"cannot write {final}: {error.strerror or error}; make room, then run the same "
+            "command again to continue"
+        ) from error
     for old in _by_epoch(run_folder)[KEEP:]:
         shutil.rmtree(old)
     return final
 
 
 def save_model(network: Layer, path: Path) -> None:
-    """Write a network in BigDL's own format."""
-    network.saveModel(str(path), over_write=True)
+    """Write a network in BigDL's own format.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        network.saveModel(str(path), over_write=True)
+    except Py4JJavaError as error:
+        cause = error.java_exception
+        while cause.getCause() is not None:
+            cause = cause.getCause()
+        raise OSError(f"{path}: {cause.getMessage()}") from error
     # Hadoop's local file system leaves a checksum beside it, which a copied file would not match.
     path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
 

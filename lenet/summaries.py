@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 from bigdl.dllib.optim.optimizer import SeveralIteration, TrainSummary, ValidationSummary
+from py4j.protocol import Py4JJavaError
 
-from lenet.errors import TrainingFailedError
+from lenet.errors import DivergedError, TrainingFailedError
 from lenet.network import NAME
 
 FOLDER = "tensorboard"
 WAIT_SECONDS = 10.0
+FULL_BYTES = 1 << 16
+
+
+def drop_torn_event(file: Path) -> None:
+    """Cut off what a full disk or a kill has left of an event, which BigDL cannot read past.
+
+    An event is a TFRecord: 8 bytes of length, 4 of checksum, the content, 4 of checksum.
+    """
+    size = file.stat().st_size
+    whole = 0
+    with open(file, "rb") as opened:
+        while head := opened.read(8):
+            end = whole + 8 + 4 + int.from_bytes(head, "little") + 4
+            if len(head) < 8 or end > size:
+                break
+            whole = end
+            opened.seek(whole)
+    os.truncate(file, whole)
 
 
 class Summaries:
@@ -22,6 +43,8 @@ class Summaries:
 
     def __init__(self, run_folder: Path) -> None:
         self._folder = str(run_folder / FOLDER)
+        for file in (run_folder / FOLDER).rglob("*tfevents*"):
+            drop_torn_event(file)
         self._opened = time.time()
         self._train = TrainSummary(self._folder, NAME)
         self._train.set_summary_trigger("LearningRate", SeveralIteration(1))
@@ -49,14 +72,14 @@ class Summaries:
         """The mean over the iterations after `first`, up to `last`.
 
         Raises:
-            TrainingFailedError: one of them is no number.
+            DivergedError: one of them is no number; the message names the first.
         """
         self._await(self._train, "Loss", last)
         losses = {step: loss for step, loss in self.curve("Loss").items() if first < step <= last}
-        for step, loss in losses.items():
+        for step, loss in sorted(losses.items()):
             if not math.isfinite(loss):
-                raise TrainingFailedError(
-                    f"the loss of iteration {step} is {loss}; take a lower --learning-rate"
+                raise DivergedError(
+                    f"the loss of iteration {step} (batch {step - first} of the epoch) is {loss}"
                 )
         return statistics.fmean(losses.values())
 
@@ -74,8 +97,18 @@ class Summaries:
         # BigDL writes its summaries in a thread of their own, a moment after the iteration.
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
-            values = {int(found): float(value) for found, value, _ in summary.read_scalar(tag)}
+            try:
+                points = summary.read_scalar(tag)
+            except (Py4JJavaError, RuntimeError):
+                # Half of an event: it is just being written, or the disk is full.
+                time.sleep(1)
+                continue
+            values = {int(found): float(value) for found, value, _ in points}
             if step in values:
                 return values[step]
             time.sleep(0.05)
-        raise TrainingFailedError(f"{self._folder}: no {tag} of iteration {step}; disk full?")
+        if shutil.disk_usage(self._folder).free < FULL_BYTES:
+            reason = "No space left on device; make room, then run the same command again"
+        else:
+            reason = f"no {tag} of iteration {step} can be read"
+        raise TrainingFailedError(f"{self._folder}: {reason}")

@@ -30,7 +30,12 @@ from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 
 from lenet import bigdl
-from lenet.errors import BatchSizeError, TrainingFailedError
+from lenet.errors import (
+    BatchSizeError,
+    DivergedError,
+    ExecutorLostError,
+    TrainingFailedError,
+)
 from lenet.network import build_network
 from lenet.options import Recipe
 from lenet.snapshots import load_model, newest_snapshot, save_snapshot
@@ -40,6 +45,8 @@ from lenet.watch import Watch
 LOG = logging.getLogger(__name__)
 
 RETRIES = 3
+# What the learning rate is multiplied by, once, when the loss is no number any more.
+SLOWER = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,15 @@ class Callbacks:
     Attributes:
         progress: called a few times a second with the iterations done and a short note.
         saved: called after every snapshot.
-        recover: called after a failure of the cluster, before the training goes on; waits until
-            it is whole again, or raises.
+        recover: called after a failure of the cluster, before the training goes on; returns how
+            many executors there are now, or raises.
+        lost: how many executors have gone away since the start, or since the last `recover`.
     """
 
     progress: Callable[[int, str], None]
     saved: Callable[[], None]
-    recover: Callable[[], None]
+    recover: Callable[[], int]
+    lost: Callable[[], int]
 
 
 def check_batch_size(batch_size: int, executors: int, cores: int) -> None:
@@ -95,7 +104,8 @@ class Trainer:
     Attributes:
         network: its weights are those after the last finished epoch.
         summaries: the curves of the training.
-        state: {"epoch", "iteration", "wall_clock_seconds", "history": [an entry an epoch]}.
+        state: {"epoch", "iteration", "wall_clock_seconds", "learning_rate_factor",
+            "history": [an entry an epoch]}.
     """
 
     def __init__(
@@ -122,7 +132,8 @@ class Trainer:
         """Train to the end, from the newest snapshot again where an executor is lost.
 
         Raises:
-            TrainingFailedError: the loss is no number, or it failed RETRIES times in a row.
+            TrainingFailedError: the loss is no number, even with a lower learning rate, a
+                snapshot cannot be written, or the cluster failed RETRIES times in a row.
         """
         failures = 0
         optimizer = None
@@ -131,28 +142,60 @@ class Trainer:
                 optimizer = optimizer or self._build_optimizer()
                 self._run_epoch(optimizer)
                 failures = 0
-            except Py4JJavaError as error:
+            except DivergedError as error:
+                self._slow_down(error)
+                optimizer = None
+            except (Py4JJavaError, ExecutorLostError) as error:
                 failures += 1
-                reason = str(error.java_exception.getMessage()).splitlines()[0]
+                reason = _reason(error)
                 if failures > RETRIES:
                     raise TrainingFailedError(
                         f"training failed {failures} times in a row: {reason}"
                     ) from error
                 LOG.warning("epoch %d failed: %s", self.state["epoch"] + 1, reason)
-                self._callbacks.recover()
-                for dataset in self._context._jsc.getPersistentRDDs().values():
-                    dataset.unpersist()
-                optimizer = None
+                self._use_executors(self._callbacks.recover())
                 self._restore()
+                optimizer = None
+            else:
+                save_snapshot(self._folder, self.network, self.state)
+                self._callbacks.saved()
+
+    def _slow_down(self, error: DivergedError) -> None:
+        if self.state["learning_rate_factor"] < 1:
+            raise DivergedError(
+                f"{error}, with {SLOWER:g} of the learning rate as well; take a lower "
+                "--learning-rate, and look at the data"
+            ) from error
+        self._restore()
+        self.state["learning_rate_factor"] = SLOWER
+        LOG.warning(
+            "%s; going on after epoch %d with %g of the learning rate",
+            *(error, self.state["epoch"], SLOWER),
+        )
+
+    def _use_executors(self, present: int) -> None:
+        cores = bigdl.cores_per_executor()
+        while self._recipe.batch_size % (present * cores):
+            present -= 1
+        bigdl.use_executors(present)
 
     def _restore(self) -> None:
+        for dataset in self._context._jsc.getPersistentRDDs().values():
+            dataset.unpersist()
         callBigDlFunc("float", "setModelSeed", self._recipe.seed)
         self.network = build_network(self._recipe.network)
-        self.state = {"epoch": 0, "iteration": 0, "wall_clock_seconds": 0.0, "history": []}
+        self.state = {
+            "epoch": 0,
+            "iteration": 0,
+            "wall_clock_seconds": 0.0,
+            "learning_rate_factor": 1.0,
+            "history": [],
+        }
         found = newest_snapshot(self._folder)
         if found is None:
             return
-        folder, self.state = found
+        folder, state = found
+        self.state |= state
         weights = load_model(str(folder)).value.getParameters()._1()
         self.network.value.getParameters()._1().copy(weights)
         LOG.info("resuming after epoch %d from %s", self.state["epoch"], folder)
@@ -191,6 +234,8 @@ class Trainer:
         started = time.monotonic()
         with Watch(method, recipe.batch_size, self._callbacks.progress):
             optimizer.optimize()
+        if self._callbacks.lost():
+            raise ExecutorLostError("an executor was lost meanwhile")
         seconds = time.monotonic() - started
         first, last = self.state["iteration"], int(method.state().get("neval").get()) - 1
         loss = self.summaries.mean_loss(first, last)
@@ -198,7 +243,7 @@ class Trainer:
         entry = {
             "epoch": epoch,
             "iteration": last,
-            "learning_rate": recipe.learning_rate_in(epoch),
+            "learning_rate": self._learning_rate(epoch),
             "loss": loss,
             "seconds": seconds,
             **self._last_iteration_times(optimizer, last),
@@ -216,15 +261,17 @@ class Trainer:
             "iteration": last,
             "wall_clock_seconds": self.state["wall_clock_seconds"]
             + self.summaries.seconds(first, last, recipe.batch_size),
+            "learning_rate_factor": self.state["learning_rate_factor"],
             "history": [*self.state["history"], entry],
         }
-        save_snapshot(self._folder, self.network, self.state)
-        self._callbacks.saved()
+
+    def _learning_rate(self, epoch: int) -> float:
+        return self._recipe.learning_rate_in(epoch) * self.state["learning_rate_factor"]
 
     def _optim_method(self, epoch: int) -> Any:
         momentum = self._recipe.momentum
         method = SGD(
-            learningrate=self._recipe.learning_rate_in(epoch),
+            learningrate=self._learning_rate(epoch),
             learningrate_decay=self._recipe.learning_rate_decay,
             momentum=momentum,
             dampening=0.0,
@@ -258,3 +305,9 @@ class Trainer:
                 "aggregrateGradientParition average executor",
             ),
         }
+
+
+def _reason(error: Py4JJavaError | ExecutorLostError) -> str:
+    if isinstance(error, ExecutorLostError):
+        return str(error)
+    return str(error.java_exception.getMessage()).splitlines()[0]

@@ -3,16 +3,25 @@
     python scripts/benchmark.py lenet
     python scripts/benchmark.py lenet --profile lab-4pc --master spark://HOST:7077
     python scripts/benchmark.py srgan
+    python scripts/benchmark.py upscale --rounds 3
+    python scripts/benchmark.py growth --rounds 1
 
 lenet: the experiment's recipe (conf/lenet-seed.toml, its first iterations, and from those the
-time of all 28125) against the tuned one (conf/lenet.toml, whole). The seed recipe is measured
-before and after, so that a machine that slows down in between does not decide.
+time of all 28125), the tuned one (conf/lenet.toml, whole), the same network, batch and optimiser
+in PyTorch DDP under TorchDistributor on the same cores and in one plain process, and the last
+three at batch 2048. 7 minutes a round on two cores.
 
 srgan: the training step of the paper's SRResNet with each option on and off, interleaved, beside
-a plain implementation and the rate of a large matrix product.
+a plain implementation, the full SRGAN step and the rate of a large matrix product; the input
+pipeline alone; one process of two threads against two ranks of one.
 
-Writes runs/benchmark/lenet.json and lenet.md (or srgan.*). Only ratios from one run mean
-something.
+upscale: jobs/upscale.py with the default model on one and on two executors of one core, beside a
+plain loop of torch over whole pictures, one thread; start of Python and all files included.
+
+growth: how the cost grows with batch, number of images, size of an image and executors.
+
+Writes runs/benchmark/lenet.json, lenet.md and a chart, lenet.png (or srgan.*, upscale.*,
+growth.*). Only ratios from one run mean something.
 """
 
 from __future__ import annotations
@@ -24,12 +33,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import lenet, srgan
+from benchmarks import growth, lenet, srgan, upscale
 
 from jobs.runtime.errors import EXIT_OK
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPARISONS = {"lenet": lenet, "srgan": srgan}
+COMPARISONS = {"growth": growth, "lenet": lenet, "srgan": srgan, "upscale": upscale}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,17 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=sorted(COMPARISONS))
-    parser.add_argument("--profile", default="local", help="lenet: conf/PROFILE.conf [local]")
-    parser.add_argument("--master", help="lenet: Spark's master URL, instead of the profile's")
-    parser.add_argument("--data", default=str(ROOT / "data" / "mnist"), help="lenet: [data/mnist]")
+    parser.add_argument("--profile", default="local", help="lenet, growth: conf/PROFILE.conf")
+    parser.add_argument("--master", help="lenet, growth: Spark's master URL")
+    parser.add_argument("--data", default=str(ROOT / "data" / "mnist"), help="MNIST [data/mnist]")
     parser.add_argument(
         "--seed-iterations",
         type=int,
         default=500,
-        help="lenet: seed recipe, each time [500]",
+        help="lenet: of the seed recipe, in each round [500]",
     )
+    parser.add_argument("--threads", type=int, default=2, help="lenet: of the plain process [2]")
     parser.add_argument("--batch-size", type=int, default=16, help="srgan: crops a step [16]")
-    parser.add_argument("--rounds", type=int, default=5, help="srgan: steps of each variant [5]")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="srgan: steps of each variant; else: runs [5]"
+    )
+    parser.add_argument("--pictures", type=int, default=48, help="upscale: to upscale [48]")
     options = parser.parse_args(argv)
     folder = ROOT / "runs" / "benchmark"
     folder.mkdir(parents=True, exist_ok=True)

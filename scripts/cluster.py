@@ -31,7 +31,6 @@ from typing import Any
 
 from clusters.node import MASTER, Node, address_towards
 from clusters.remote import ask_node, send_checkout
-from clusters.workers_file import Worker, read_workers
 
 from jobs.runtime.cluster_state import (
     MASTER_FILE,
@@ -53,6 +52,7 @@ from jobs.runtime.errors import (
     exit_code_of,
     one_line,
 )
+from jobs.runtime.workers_file import Worker, read_workers
 
 LOG = logging.getLogger("cluster")
 EVERYWHERE = "0.0.0.0"

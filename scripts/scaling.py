@@ -1,7 +1,7 @@
 """How much do more executors, or more cores, gain? The experiment's comparison as a command.
 
     python scripts/scaling.py lenet --executors 1,2,4 --cores 1,2 --recipe conf/lenet.toml
-    python scripts/scaling.py lenet --executors 1,2 --cores 1 --batch-per-core 512
+    python scripts/scaling.py lenet --executors 1,2 --cores 1 --batch-per-core 8192 --repeat 3
     python scripts/scaling.py srgan --ranks 1,2 --recipe conf/srgan-tiny.toml \\
         --data data/sample/train --test-sets data/sample/test
     python scripts/scaling.py lenet --executors 2,4 --cores 2 --master spark://HOST:7077
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _cluster(options, folder / "cluster", shapes) as master:
+            # Shapes take turns: a machine that slows down meanwhile does not decide.
             outcomes = [
                 run_on(
                     shape,
@@ -59,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     _job_options(options, shape),
                     master=master,
                     profile=options.profile,
-                    run_dir=folder / str(shape),
+                    run_dir=folder / (f"{shape}-{number}" if number else str(shape)),
                     environment={} if options.master else _environment(folder / "cluster"),
                 )
-                for shape in shapes
+                for number, shape in itertools.product(range(options.repeat), shapes)
             ]
     except JobError as error:
         print(f"scaling: error: {one_line(error)}", file=sys.stderr)
@@ -93,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
         "--batch-per-core",
         type=int,
         help="let the batch grow with the cores (weak scaling) [the recipe's batch for all]",
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="runs of each shape, of which the median counts [1]"
     )
     parser.add_argument("--master", help="a running cluster's URL [one on loopback]")
     parser.add_argument("--profile", default="lab-2pc", help="memory and GPUs [lab-2pc]")

@@ -81,6 +81,7 @@ shared="-XX:SharedArchiveFile='$archive' -Xlog:cds=off"
     echo "export SPARK_CONF_DIR='$venv/spark-conf' # by scripts/setup.sh"
     echo "export SPARK_SUBMIT_OPTS=\"$log4j\" # by scripts/setup.sh"
     echo "export PYSPARK_PYTHON='$venv/bin/python' # by scripts/setup.sh"
+    echo "source '$PWD/scripts/environment.sh' # by scripts/setup.sh"
 } >>"$venv/bin/activate"
 
 # With Spark's classes parsed and verified beforehand, every job starts two seconds sooner.

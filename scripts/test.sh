@@ -9,4 +9,4 @@ bash scripts/setup.sh test
 # shellcheck disable=SC1091
 source .venv/bin/activate
 python scripts/fetch_data.py mnist
-exec python -m pytest "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

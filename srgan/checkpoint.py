@@ -7,12 +7,13 @@ cut short; one that differs from it is damaged.
 import hashlib
 import io
 import logging
+import pickle
 from typing import Any
 
 import torch
 
 from srgan import storage
-from srgan.errors import MissingDataError
+from srgan.errors import BadDataError, MissingDataError
 
 logger = logging.getLogger(__name__)
 
@@ -86,5 +87,15 @@ class Checkpoints:
 
 
 def decode(data: bytes) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU; tensors and plain values only, nothing executed."""
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    """The state in a checkpoint, on the CPU; tensors and plain values only, nothing executed.
+
+    Raises:
+        BadDataError: it holds something else.
+    """
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise BadDataError(
+            "the newest checkpoint holds more than tensors and plain values, so no training of "
+            "this project has written it; delete it, or choose another --run-dir"
+        ) from error

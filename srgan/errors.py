@@ -25,7 +25,17 @@ class UnavailableError(RuntimeError):
     exit_code = 69
 
 
+class WriteError(OSError):
+    """A file cannot be written, for example on a full disk."""
+
+    exit_code = 1
+
+
 class TrainingFailedError(RuntimeError):
     """The training itself went wrong, for example by a loss that is not a number."""
 
     exit_code = 1
+
+
+class DivergedError(TrainingFailedError):
+    """The loss is no finite number any more."""

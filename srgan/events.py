@@ -27,10 +27,10 @@ class EventLog:
         self._folder = Path(path)
         self._writer = SummaryWriter(path, purge_step=first_step)
 
-    def add_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
-        """A point of each curve."""
-        for name, value in values.items():
-            self._writer.add_scalar(f"{group}/{name}", value, step)
+    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
+        """A point of each curve, by its tag."""
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
 
     def add_picture(self, name: str, pixels: np.ndarray, step: int) -> None:
         """A picture, uint8, height x width x 3."""

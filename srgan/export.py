@@ -37,10 +37,15 @@ class LoadedGenerator(NamedTuple):
 
 def save_generator(path: str, network: nn.Module, description: ModelDescription) -> None:
     """Write a generator and its description in one atomic step."""
+    write_atomically(path, encode_generator(network, description))
+
+
+def encode_generator(network: nn.Module, description: ModelDescription) -> bytes:
+    """The content of a model file."""
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
-    write_atomically(path, save(tensors, {"description": description.model_dump_json()}))
+    return save(tensors, {"description": description.model_dump_json()})
 
 
 def load_generator(path: str) -> LoadedGenerator:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from srgan.errors import BadDataError, MissingDataError
 from srgan.storage import join, list_files, read_bytes
@@ -66,7 +66,7 @@ def read_images(
                 raise BadDataError(f"{sizes[name]} bytes is too large")
             data = read_bytes(join(folder, name))
             usable.append(NamedImage(name, decode_image(data, smallest_side, largest_pixels)))
-        except BadDataError as error:
+        except (BadDataError, MissingDataError) as error:
             skipped.append(f"{name}: {error}")
     if skipped and not skip_bad:
         raise BadDataError(
@@ -100,6 +100,8 @@ def decode_image(
         return _to_rgb(ImageOps.exif_transpose(image))
     except BadDataError:
         raise
+    except UnidentifiedImageError as error:
+        raise BadDataError(f"no {', '.join(DECODERS)} image") from error
     except Exception as error:
         # On broken data the decoders raise far more than OSError (struct.error, SyntaxError, ...).
         raise BadDataError(f"unreadable ({type(error).__name__}: {error})") from error

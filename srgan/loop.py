@@ -11,7 +11,7 @@ from torch import Tensor
 
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks
-from srgan.errors import TrainingFailedError
+from srgan.errors import DivergedError
 from srgan.evaluation import upscale_with
 from srgan.measurement import Throughput, count_flops, waiting_share
 from srgan.options import PhaseName, TrainOptions
@@ -53,6 +53,7 @@ class Surroundings:
     """On the first rank, which writes; None on the others."""
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
+    learning_rate_factor: float = 1.0
 
 
 @dataclass
@@ -94,12 +95,13 @@ class PhaseLoop:
         self._flops = 0
         self._last_losses: Losses = {}
         self._rate = 0.0
+        self._learning_rate = 0.0
 
     def run(self, first_step: int) -> Outcome:
         """Do the steps from first_step on.
 
         Raises:
-            TrainingFailedError: a loss is not finite.
+            DivergedError: a loss is not finite.
         """
         options, phase = self._with.options, self._phase
         outcome = Outcome(first_step)
@@ -112,7 +114,9 @@ class PhaseLoop:
         for step in range(first_step, self._steps):
             batch = self._with.sampler.batch(phase.number, step)
             window.append(phase.compute_gradients(batch))
-            phase.apply_gradients(step, options.learning_rate_at(phase.name, step, self._steps))
+            rate = options.learning_rate_at(phase.name, step, self._steps)
+            self._learning_rate = rate * self._with.learning_rate_factor
+            phase.apply_gradients(step, self._learning_rate)
 
             done = step + 1
             last = done == self._steps
@@ -145,10 +149,11 @@ class PhaseLoop:
         crops_per_second = self._with.options.batch_size * self._throughput.end_window(len(rows))
         if not all(finite):
             step = done - len(rows) + finite.index(False) + 1
-            raise TrainingFailedError(
-                f"{self._phase.name}: loss is not a finite number at step {step}; run again to go "
-                "on from the last checkpoint, with a smaller --learning-rate or "
-                "--precision float32"
+            batches = math.ceil(self._with.images / self._with.options.batch_size)
+            epoch, batch = divmod(step - 1, batches)
+            raise DivergedError(
+                f"{self._phase.name}: the loss is no finite number at step {step} (batch "
+                f"{batch + 1} of epoch {epoch + 1})"
             )
         losses = dict(zip(window[0], rows.mean(dim=0).tolist(), strict=True))
         self._last_losses, self._rate = losses, crops_per_second
@@ -157,8 +162,14 @@ class PhaseLoop:
         if self._with.folder is None:
             return
         events = self._with.folder.events
-        speed = {"crops_per_second": crops_per_second}
-        events.add_scalars(self._phase.name, {**losses, **speed}, self._earlier_steps + done)
+        # What LeNet's training writes as well bears the names that BigDL gives it.
+        curves = {
+            "Loss": next(iter(losses.values())),
+            "Throughput": crops_per_second,
+            "LearningRate": self._learning_rate,
+            **{f"Loss/{self._phase.name} {name}": value for name, value in losses.items()},
+        }
+        events.add_scalars(curves, self._earlier_steps + done)
         if self._with.progress is not None:
             self._with.progress(
                 Progress(self._phase.name, done, self._steps, losses, crops_per_second)
@@ -196,6 +207,7 @@ class PhaseLoop:
             "step": done,
             "options": self._with.options.model_dump(),
             "best_psnr_y": self._best_psnr_y,
+            "learning_rate_factor": self._with.learning_rate_factor,
             "rng": torch.get_rng_state(),
             **self._phase.state_dict(),
         }

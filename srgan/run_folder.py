@@ -41,6 +41,7 @@ class RunFolder:
         """Complete the events."""
         if self._events is not None:
             self._events.close()
+            self._events = None
 
     def model_path(self, phase: PhaseName, best: bool = False) -> str:
         """Where the generator of a phase is kept: the last one or the best by PSNR."""
@@ -69,7 +70,8 @@ class RunFolder:
     ) -> None:
         """Write the scores and the comparison picture after a number of steps."""
         for name, scores in validation.means.items():
-            self.events.add_scalars(f"{phase.name}-{name}", scores._asdict(), events_step)
+            curves = {f"{name}/{key}": value for key, value in scores._asdict().items()}
+            self.events.add_scalars(curves, events_step)
         if validation.examples:
             label = "SRCNN" if self._options.model == "srcnn" else LABELS[phase.name]
             sheet = contact_sheet([comparison(example, label) for example in validation.examples])

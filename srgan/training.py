@@ -13,7 +13,9 @@ read by every rank, the run folder by the first rank alone. The run folder recei
     tensorboard/                    losses, speed and scores
 """
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from torch import nn
 from srgan.batches import CropSampler
 from srgan.checkpoint import decode
 from srgan.distributed import Ranks, failing_together, joined_ranks
-from srgan.errors import MissingDataError, OptionsError
+from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
 from srgan.images import read_images
@@ -33,6 +35,11 @@ from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.run_folder import RunFolder
 from srgan.storage import exists
 from srgan.validation import TestSets, Validation, validate
+
+logger = logging.getLogger(__name__)
+
+SLOWER = 0.1
+"""What the learning rate is multiplied by, once, when a loss is not finite."""
 
 State = dict[str, Any]
 """A checkpoint's content; see PhaseLoop and Phase.state_dict."""
@@ -68,7 +75,8 @@ def train(
         OptionsError: the options fit neither the number of ranks nor the run folder.
         MissingDataError, BadDataError: unusable images, VGG weights or initial generator.
         UnavailableError: no VGG weights.
-        TrainingFailedError: a loss is not finite.
+        DivergedError: a loss is not finite, with a lower learning rate as well.
+        WriteError: the run folder cannot be written.
     """
     with joined_ranks() as ranks:
         if options.batch_size % ranks.world_size:
@@ -84,7 +92,7 @@ def train(
                 name: read_images(path, SMALLEST_SIDE).usable for name, path in test_sets.items()
             }
             content = content_loss(options) if "srgan" in options.phases else None
-        state, weights = _starting_point(options, folder, ranks, fresh)
+        start = _starting_point(options, folder, ranks, fresh)
 
         sampler = CropSampler(
             [image.pixels for image in images],
@@ -100,7 +108,7 @@ def train(
             options, ranks, sampler, len(images), tests, folder, progress, stop
         )
         try:
-            outcomes, phase = _run_phases(surroundings, state, weights, content)
+            outcomes, phase = _run_from(start, surroundings, content)
         finally:
             if folder is not None:
                 folder.close()
@@ -113,6 +121,35 @@ def train(
         metrics["skipped_images"] = skipped
         metrics["test_sets"] = _score_table(validation, validate(tests, bicubic, ranks))
         return metrics
+
+
+def _run_from(
+    start: tuple[State | None, Weights | None],
+    surroundings: Surroundings,
+    content: nn.Module | None,
+) -> tuple[dict[PhaseName, Outcome], Phase]:
+    """Run the phases; once, a loss that is not finite is met with a lower learning rate."""
+    state, weights = start
+    if state is not None:
+        factor = state.get("learning_rate_factor", 1.0)
+        surroundings = replace(surroundings, learning_rate_factor=factor)
+    try:
+        return _run_phases(surroundings, state, weights, content)
+    except DivergedError as error:
+        if surroundings.learning_rate_factor < 1:
+            raise DivergedError(
+                f"{error}, with {SLOWER:g} of the learning rate as well; take a smaller "
+                "--learning-rate or --precision float32, and look at the data"
+            ) from error
+        reason = str(error)
+    options, folder = surroundings.options, surroundings.folder
+    state, weights = _starting_point(options, folder, surroundings.ranks, fresh=False)
+    if folder is not None:
+        folder.close()
+        begin = f"step {state['step']} of {state['phase']}" if state else "the beginning"
+        logger.warning("%s; from %s with %g of the learning rate", reason, begin, SLOWER)
+    state = {**state, "learning_rate_factor": SLOWER} if state else None
+    return _run_from((state, weights), replace(surroundings, learning_rate_factor=SLOWER), content)
 
 
 def _run_phases(

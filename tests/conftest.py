@@ -43,6 +43,19 @@ class Submission:
         return lines[-1] if lines else ""
 
 
+def submit_command(
+    job: str, *options: object, profile: str = "local", spark: tuple[str, ...] = ()
+) -> list[str]:
+    """The command line of a job as its user types it."""
+    return [
+        "spark-submit",
+        *("--properties-file", str(ROOT / "conf" / f"{profile}.conf")),
+        *spark,
+        str(ROOT / "jobs" / f"{job}.py"),
+        *(str(option) for option in options),
+    ]
+
+
 def spark_submit(
     job: str,
     *options: object,
@@ -56,16 +69,9 @@ def spark_submit(
 
     With `run_url` the run folder is a remote one, and `run_dir` only says where to work.
     """
-    command = [
-        "spark-submit",
-        *("--properties-file", str(ROOT / "conf" / f"{profile}.conf")),
-        *spark,
-        str(ROOT / "jobs" / f"{job}.py"),
-        *(str(option) for option in options),
-        *("--run-dir", run_url or str(run_dir)),
-    ]
+    options = (*options, "--run-dir", run_url or run_dir)
     done = subprocess.run(
-        command,
+        submit_command(job, *options, profile=profile, spark=spark),
         cwd=run_dir.parent,
         env={**os.environ, **(environment or {})},
         capture_output=True,
@@ -155,6 +161,19 @@ def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield url
     except NoHadoopError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no small disk here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

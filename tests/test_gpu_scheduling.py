@@ -21,16 +21,25 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
     # Two executors of one GPU on one Worker: the second must be given another GPU than the first.
     monkeypatch.setenv("GPU_ADDRESSES", "5 7")
     with cluster_of(1, folder, cores=2, memory="2g", gpus=2) as cluster:
+        spark = (
+            *("--master", cluster.master, "--executor-cores", "1"),
+            *("--executor-memory", "900m", "--total-executor-cores", "2"),
+        )
         done = spark_submit(
             "train_srgan",
             *("--data", tmp_path / "train", "--batch-size", 4, "--crop-size", 32),
             *("--phase", "srresnet", "--srresnet-steps", 2),
             run_dir=tmp_path / "run",
             profile="gpu-nodes",
-            spark=(
-                *("--master", cluster.master, "--executor-cores", "1"),
-                *("--executor-memory", "900m", "--total-executor-cores", "2"),
-            ),
+            spark=spark,
+            environment=cluster.environment,
+        )
+        upscaled = spark_submit(
+            "upscale",
+            *("--model", "bicubic", "--input", tmp_path / "train", "--output", tmp_path / "out"),
+            run_dir=tmp_path / "upscale",
+            profile="gpu-nodes",
+            spark=spark,
             environment=cluster.environment,
         )
     assert done.code == 69, done.out + done.err
@@ -38,3 +47,5 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
     assert "profile without GPUs" in done.error
     log = (done.run_dir / "log.txt").read_text(encoding="utf-8")
     assert "2 ranks, a GPU each" in log
+    assert upscaled.code == 69, upscaled.out + upscaled.err
+    assert "Spark gave cuda:5" in upscaled.error or "Spark gave cuda:7" in upscaled.error

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
-from conftest import Submission, spark_submit
+from conftest import Submission, cluster_of, spark_submit
+from faults import on, running_job, unplug
 from PIL import Image
-from srgan_samples import write_samples
+from srgan_samples import sample_pixels, write_samples
+from test_upscale_videos import frames_of, write_film
 
-from jobs.runtime import remote  # noqa: F401  registers hdfs://
+from jobs.runtime.errors import BusyError
+from jobs.runtime.run_folder import RunFolder
 
 LOCAL = ("--master", "local[2]")
 TINY = (
@@ -50,6 +57,59 @@ def read_json(url: str) -> dict[str, Any]:
         return json.load(file)
 
 
+def test_a_file_that_changed_without_changing_its_size(hdfs: str, tmp_path: Path) -> None:
+    def publish(text: str) -> None:
+        folder = RunFolder.open("job", f"{hdfs}/runs/mirror")
+        (folder.path / "model.bigdl").write_text(text)
+        folder.publish()
+        folder.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "pc1"))
+        publish("first")
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "pc2"))
+        publish("other")
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "pc1"))
+        folder = RunFolder.open("job", f"{hdfs}/runs/mirror")
+        assert (folder.path / "model.bigdl").read_text() == "other"
+        folder.close()
+
+
+HOLDER = """
+import sys, time
+from jobs.runtime.run_folder import RunFolder
+folder = RunFolder.open("job", sys.argv[1])
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_another_pc_uses(hdfs: str, files: Any, tmp_path: Path) -> None:
+    url = f"{hdfs}/runs/held"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match="another run holds"):
+            RunFolder.open("job", url)
+        assert [Path(name).name for name in files.find("/runs/held")] == [".lock"]
+        process.kill()
+    # HDFS gives the lock back when its lease has not been renewed for a minute.
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            RunFolder.open("job", url).close()
+            break
+        except BusyError:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+
+
 @pytest.mark.slow
 def test_lenet_from_and_to_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_path: Path) -> None:
     data, run = f"{hdfs}/mnist small", f"{hdfs}/runs/lenet"
@@ -61,7 +121,7 @@ def test_lenet_from_and_to_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_pa
     names = {name.partition("/runs/lenet/")[2] for name in files.find("/runs/lenet")}
     snapshots = {f"snapshots/epoch-000{epoch}/model.bigdl" for epoch in (1, 2, 3)}
     assert {"model.bigdl", "learning-curves.png", "log.txt", "options.json", *snapshots} <= names
-    assert not [name for name in names if "_copying" in name or name.endswith(".lock")]
+    assert not [name for name in names if "_copying" in name]
     # BigDL's own way would have made this folder.
     assert not [name for name in os.listdir(tmp_path / "pc1") if name.startswith("hdfs")]
 
@@ -86,6 +146,27 @@ def test_lenet_from_and_to_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_pa
     correct = read_json(f"{run}/result.json")["metrics"]["correct"]
     assert read_json(f"{evaluated}/result.json")["metrics"]["correct"] == correct
     assert files.exists("/runs/evaluated/confusion.png")
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_lenet_loses_an_executor(hdfs: str, files: Any, small_mnist: Path, tmp_path: Path) -> None:
+    run = f"{hdfs}/runs/hurt"
+    options = ("--data", small_mnist, "--epochs", 2, "--batch-size", 64, "--executor-wait", 15)
+    with cluster_of(2, tmp_path / "cluster") as cluster:
+        arguments = on(cluster)
+        arguments["environment"] = {**arguments["environment"], "TMPDIR": str(tmp_path)}
+        with running_job(
+            "train_lenet", *options, run_dir=tmp_path / "pc", run_url=run, **arguments
+        ) as job:
+            job.wait_for(lambda: files.exists("/runs/hurt/snapshots/epoch-0001/SHA256SUMS"))
+            unplug(cluster)
+            done = job.end(120)
+    assert done.code == 0, done.out
+    assert "resuming after epoch 1" in done.out
+    metrics = read_json(f"{run}/result.json")["metrics"]
+    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2]
+    assert metrics["top1_accuracy"] > 0.8
 
 
 @pytest.mark.slow
@@ -150,3 +231,32 @@ def test_srgan_from_and_to_hdfs(hdfs: str, files: Any, tmp_path: Path) -> None:
     expected = result["metrics"]["test_sets"]["test"]["psnr_y"]
     assert scores["psnr_y"] == pytest.approx(expected, abs=0.01)
     assert files.exists("/runs/judged/contact-sheet.png")
+
+
+@pytest.mark.slow
+def test_upscale_from_and_to_hdfs(hdfs: str, files: Any, tmp_path: Path) -> None:
+    # Wider than a block, so that it is put together from two.
+    Image.fromarray(sample_pixels(20, 1100)).save(tmp_path / "wide.png")
+    write_film(tmp_path / "film.mp4", 1, "libx264", "aac")
+    (tmp_path / "bad.png").write_bytes(b"hello")
+    for name in ("wide.png", "film.mp4", "bad.png"):
+        files.put(str(tmp_path / name), f"/photos/album/{name}")
+    run = f"{hdfs}/runs/upscale"
+    options = ("--model", "bicubic", "--input", f"{hdfs}/photos", "--output", f"{hdfs}/large")
+    done = spark_submit("upscale", *options, run_dir=tmp_path / "pc1", run_url=run)
+    assert done.code == 1, done.out + done.err
+    assert f"{run}/failed.jsonl" in done.error
+    assert "album/bad.png" in files.cat_file("/runs/upscale/failed.jsonl").decode()
+    metrics = read_json(f"{run}/result.json")["metrics"]
+    assert (metrics["files"], metrics["done"], metrics["failed"]) == (3, 2, 1)
+
+    for name in ("wide.png", "film.mp4"):
+        files.get_file(f"/large/album/{name}", str(tmp_path / f"large-{name}"))
+    assert Image.open(tmp_path / "large-wide.png").size == (4400, 80)
+    assert frames_of(tmp_path / "large-film.mp4")[0] == list(range(25))
+    assert not [name for name in files.find("/large") if ".upscaling" in name]
+
+    files.rm("/photos/album/bad.png")
+    again = spark_submit("upscale", *options, run_dir=tmp_path / "pc2", run_url=run)
+    assert again.code == 0, again.out + again.err
+    assert read_json(f"{run}/result.json")["metrics"]["done_before"] == 2

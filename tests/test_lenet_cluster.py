@@ -5,22 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import StandaloneCluster, spark_submit
+from conftest import StandaloneCluster, cluster_of, spark_submit
+from faults import on, unplug
 
 pytestmark = pytest.mark.cluster
-TWO_BY_ONE = ("--executor-cores", "1", "--executor-memory", "900m")
 
 
 def test_trains_across_two_executors(
-    cluster: StandaloneCluster, mnist: str, tmp_path: Path
+    cluster: StandaloneCluster, small_mnist: Path, tmp_path: Path
 ) -> None:
     done = spark_submit(
         "train_lenet",
-        *("--data", mnist, "--max-iterations", 60),
+        *("--data", small_mnist, "--batch-size", 64, "--max-iterations", 40),
         run_dir=tmp_path / "run",
-        profile="lab-2pc",
-        spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "2"),
-        environment=cluster.environment,
+        **on(cluster),
     )
     assert done.code == 0, done.out + done.err
     result = done.result
@@ -31,19 +29,17 @@ def test_trains_across_two_executors(
         "memory": "900m",
         "gpus": 0,
     }
-    assert result["metrics"]["top1_accuracy"] > 0.88
+    assert result["metrics"]["top1_accuracy"] > 0.75
 
 
-def test_missing_executors_are_counted(
-    cluster: StandaloneCluster, small_mnist: Path, tmp_path: Path
-) -> None:
-    done = spark_submit(
-        "train_lenet",
-        *("--data", small_mnist, "--batch-size", 96, "--executor-wait", 20),
-        run_dir=tmp_path / "run",
-        profile="lab-2pc",
-        spark=("--master", cluster.master, *TWO_BY_ONE, "--total-executor-cores", "3"),
-        environment=cluster.environment,
-    )
+def test_missing_executors_are_counted(small_mnist: Path, tmp_path: Path) -> None:
+    with cluster_of(2, tmp_path / "cluster") as cluster:
+        unplug(cluster)
+        done = spark_submit(
+            "train_lenet",
+            *("--data", small_mnist, "--executor-wait", 15),
+            run_dir=tmp_path / "run",
+            **on(cluster),
+        )
     assert done.code == 69, done.out + done.err
-    assert "gave 2 of the 3 executors" in done.error
+    assert "gave 1 of the 2 executors" in done.error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from lenet.errors import BatchSizeError
 from lenet.options import Recipe
+from lenet.summaries import drop_torn_event
 from lenet.training import check_batch_size, iterations_per_epoch, total_iterations
 
 
@@ -44,3 +47,12 @@ def test_learning_rates() -> None:
     assert inverse.learning_rate_in(3) == inverse.learning_rate
     with pytest.raises(ValidationError, match="inverse"):
         Recipe(learning_rate_decay=2e-4)
+
+
+def test_half_an_event_is_cut_off(tmp_path: Path) -> None:
+    whole = (3).to_bytes(8, "little") + b"crc." + b"abc" + b"crc."
+    file = tmp_path / "events.out.tfevents.1"
+    for torn in (b"", whole[:5], whole[:-1], (1 << 40).to_bytes(8, "little")):
+        file.write_bytes(2 * whole + torn)
+        drop_torn_event(file)
+        assert file.read_bytes() == 2 * whole

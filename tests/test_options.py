@@ -71,6 +71,19 @@ def test_a_required_option_is_asked_for() -> None:
         parse_options(EvaluateOptions, [], job="evaluate_lenet", description="")
 
 
+def test_what_is_required_may_stand_in_the_file_or_on_the_command_line(tmp_path: Path) -> None:
+    config = tmp_path / "recipe.toml"
+    config.write_text('data = "elsewhere"\n')
+
+    def parse_required(*argv: str) -> EvaluateOptions:
+        words = ["--config", str(config), *argv]
+        return parse_options(EvaluateOptions, words, job="evaluate_lenet", description="")
+
+    assert parse_required("--model", "m").data == "elsewhere"
+    with pytest.raises(UsageError, match="model"):
+        parse_required()
+
+
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--help")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
+from scalings.report import markdown, summarise
+from scalings.shapes import Outcome, Shape
 from srgan_samples import write_samples
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -78,3 +80,24 @@ def test_no_cluster(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "no Spark master answers at spark://127.0.0.1:9" in done.stdout
+
+
+def test_of_several_runs_of_a_shape_the_median_counts() -> None:
+    options = {"batch_size": 64}
+
+    def run(executors: int, rate: float) -> Outcome:
+        metrics = {
+            **{"records_per_second": rate, "wall_clock_seconds": 1.0, "top1_accuracy": 0.5},
+            **{"iteration_seconds": 1.0, "exchange_seconds": 0.1, "compute_seconds": 0.8},
+        }
+        result = {"metrics": metrics, "options": options, "versions": {}, "seconds": 2.0}
+        return Outcome(Shape.of(executors, 1), 0, result)
+
+    failed = Outcome(Shape.of(2, 1), 69, {"error": "no executor"})
+    outcomes = [run(1, 100), run(2, 150), run(1, 300), run(2, 190), run(1, 110), failed]
+    report = summarise("lenet", outcomes, shares_this_machine=True)
+    one, two = report["rows"]
+    assert (one["rate"], one["rates"]) == (110, [100, 110, 300])
+    assert (two["rate"], two["rates"]) == (150, [150, 190])
+    assert two["efficiency"] == pytest.approx(150 / 110 / 2)
+    assert "| 110 (100 to 300) |" in markdown(report)

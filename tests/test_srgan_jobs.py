@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, StandaloneCluster, Submission, spark_submit
+from conftest import Submission, spark_submit
 from PIL import Image
 from srgan_samples import write_samples
 
@@ -20,7 +16,6 @@ TINY = (
     *("--srresnet-steps", 6, "--srgan-steps", 4, "--content", "mse", "--learning-rate", 1e-3),
     *("--log-every", 2, "--checkpoint-every", 2, "--validate-every", 4, "--pictures", 1),
 )
-TWO_BY_ONE = ("--executor-cores", "1", "--executor-memory", "900m", "--total-executor-cores", "2")
 
 
 @pytest.fixture(scope="module")
@@ -92,48 +87,6 @@ def test_models_are_judged_beside_bicubic(
     assert mean == pytest.approx(found["bicubic"]["psnr_y"], abs=1e-3)
     with Image.open(done.run_dir / "contact-sheet.png") as sheet:
         assert sheet.height > 3 * 44
-
-
-@pytest.mark.slow
-def test_a_killed_driver_is_continued(pictures: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    options = [
-        *("--data", pictures / "train", *TINY, "--phase", "srresnet", "--srresnet-steps", 120),
-        *("--run-dir", run_dir),
-    ]
-    job = ROOT / "jobs" / "train_srgan.py"
-    profile = ROOT / "conf" / "local.conf"
-    command = ["spark-submit", "--properties-file", profile, *LOCAL, job, *options]
-    process = subprocess.Popen([str(word) for word in command], start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not list(run_dir.glob("checkpoints/*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (run_dir / "result.json").exists()
-    words = [str(word) for word in options[:-2]]
-    done = spark_submit("train_srgan", *words, run_dir=run_dir, spark=LOCAL)
-    assert done.code == 0, done.out + done.err
-    assert done.result["metrics"]["steps"] == 120
-
-
-@pytest.mark.slow
-@pytest.mark.cluster
-def test_a_rank_an_executor(cluster: StandaloneCluster, pictures: Path, tmp_path: Path) -> None:
-    done = spark_submit(
-        "train_srgan",
-        *("--data", pictures / "train", "--test-sets", pictures / "test", *TINY),
-        *("--phase", "srresnet"),
-        run_dir=tmp_path / "run",
-        profile="lab-2pc",
-        spark=("--master", cluster.master, *TWO_BY_ONE),
-        environment=cluster.environment,
-    )
-    assert done.code == 0, done.out + done.err
-    assert done.result["metrics"]["world_size"] == 2
-    assert (done.run_dir / "srresnet.safetensors").exists()
 
 
 def test_no_vgg_weights(pictures: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from srgan_samples import tiny_options, write_samples
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from srgan.errors import (
     BadDataError,
@@ -70,6 +71,11 @@ def test_both_phases_leave_everything_behind(data, tmp_path):
         "pictures/srgan-000000003.png",
     }
     assert load_generator(str(tmp_path / "run/srgan.safetensors")).description.step == 3
+    curves = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    # The first three are LeNet's, as BigDL names them.
+    tags = {"Loss", "Throughput", "LearningRate", "Loss/srgan adversarial", "own/psnr_y"}
+    assert tags <= set(curves.Tags()["scalars"])
+    assert [event.step for event in curves.Scalars("Loss")] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("broken_after", [2, 5])
@@ -158,7 +164,7 @@ def test_loss_that_is_not_finite_names_the_step_and_is_never_kept(data, tmp_path
     options = tiny_options(
         phase="srresnet", srresnet_steps=20, learning_rate=1e30, log_every=10, checkpoint_every=1
     )
-    with pytest.raises(TrainingFailedError, match=r"srresnet: .* at step \d+;"):
+    with pytest.raises(TrainingFailedError, match=r"srresnet: .* at step \d+ "):
         run(options, data, tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("*.pt"):
         state = torch.load(path, weights_only=True)

@@ -15,6 +15,8 @@ import secrets
 import socket
 from pathlib import Path
 
+from jobs.runtime.workers_file import Worker, read_workers
+
 ROOT = Path(__file__).resolve().parents[2]
 MASTER_FILE = "master"
 WORKERS_FILE = "workers"
@@ -66,12 +68,9 @@ def secret_for(master: str) -> str | None:
     return read_secret(folder) if _was_started(folder, master) else None
 
 
-def started_hosts(folder: Path, master: str) -> list[str]:
-    """The hosts of the Workers of the Master at this URL, a Worker each; none if unknown."""
-    if not _was_started(folder, master):
-        return []
-    lines = (folder / WORKERS_FILE).read_text(encoding="utf-8").splitlines()
-    return [words[0] for words in (line.partition("#")[0].split() for line in lines) if words]
+def started_workers(folder: Path, master: str) -> list[Worker]:
+    """The Workers of the Master at this URL; none if unknown."""
+    return read_workers(folder / WORKERS_FILE) if _was_started(folder, master) else []
 
 
 def _was_started(folder: Path, master: str) -> bool:

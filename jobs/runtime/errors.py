@@ -7,6 +7,10 @@ this one.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
+from typing import Any
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -14,6 +18,8 @@ EXIT_BAD_DATA = 65
 EXIT_MISSING_DATA = 66
 EXIT_UNAVAILABLE = 69
 EXIT_BUSY = 75
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JobError(Exception):
@@ -46,6 +52,18 @@ class BusyError(JobError):
     exit_code = EXIT_BUSY
 
 
+class PartlyFailedError(JobError):
+    """Some of the work failed, the rest is done.
+
+    Attributes:
+        metrics: for result.json.
+    """
+
+    def __init__(self, message: str, metrics: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.metrics = metrics
+
+
 def exit_code_of(error: BaseException) -> int:
     """The exit code an exception stands for (1 if it names none)."""
     code = getattr(error, "exit_code", EXIT_FAILED)
@@ -60,6 +78,9 @@ def one_line(error: BaseException) -> str:
         while root.getCause() is not None:
             root = root.getCause()
         text = str(root.toString())
+    elif isinstance(error, OSError) and error.errno in DISK_FULL:
+        place = error.filename or "the run folder, or the folder for temporary files"
+        text = f"{place}: {error.strerror}; make room, then run the same command again to continue"
     else:
         text = str(error) or type(error).__name__
         if not hasattr(error, "exit_code"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -12,21 +11,24 @@ from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
 from typing import Any, Generic
 
 from pyspark import SparkContext
 
 from jobs.runtime import spark
 from jobs.runtime.errors import EXIT_OK, BusyError, JobError, UsageError, exit_code_of, one_line
+from jobs.runtime.executors import Executors
 from jobs.runtime.options import JobOptions, OptionsType, parse_options
+from jobs.runtime.profile import read_cluster
 from jobs.runtime.run_folder import LOG_FILE, RunFolder
+from jobs.runtime.stop import StopSignal
 from jobs.runtime.terminal import print_error
 
 LOG = logging.getLogger(__name__)
 # For log.txt alone: the terminal gets one line.
 TRACEBACKS = logging.getLogger("traceback")
-ONLY_IN_FILE = (TRACEBACKS.name, "ranks")
+# Whose records are for the terminal, too.
+ROOMS = ("jobs", "lenet", "srgan")
 
 PACKAGES = ("pyspark", "bigdl-dllib-spark3", "numpy", "pillow", "torch", "torchvision")
 # How a run is carried out, not what it computes: these may differ when it is continued.
@@ -42,13 +44,15 @@ class Run(Generic[OptionsType]):
         folder: the run folder.
         cluster: what the profile promises.
         submitted_at: when spark-submit started, in seconds since 1970.
+        stop: whether it has been asked to end.
     """
 
     def __init__(self, name: str, options: OptionsType, folder: RunFolder) -> None:
         self.name = name
+        self.stop = StopSignal()
         self.options = options
         self.folder = folder
-        self.cluster = spark.read_cluster()
+        self.cluster = read_cluster()
         self.submitted_at = spark.submission_time()
         self._class_path: Sequence[str] = ()
         self._context: SparkContext | None = None
@@ -71,6 +75,11 @@ class Run(Generic[OptionsType]):
             )
         return self._context
 
+    def executors(self) -> Executors:
+        """The executors of the started session, to be watched while they work."""
+        assert self._context is not None
+        return Executors(self._context, self.cluster, self.options.executor_wait)
+
     def close(self) -> None:
         """Stop the session and release the run folder."""
         if self._context is not None:
@@ -86,6 +95,7 @@ def run_job(
     summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
     argv: Sequence[str] | None = None,
     workers_write: bool = False,
+    looks_again: bool = False,
 ) -> int:
     """Run a job from its command line and return its exit code.
 
@@ -97,6 +107,8 @@ def run_job(
         summary: the lines (label, value) to print when it is done.
         argv: the command line, without the program's name.
         workers_write: see `RunFolder.open`.
+        looks_again: carry out a finished run again, since the work itself finds what is done and
+            what has come since.
     """
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
@@ -106,9 +118,8 @@ def run_job(
         folder = RunFolder.open(name, options.run_dir, workers_write=workers_write)
     except Exception as error:
         return _fail(name, error, debug)
-    signal.signal(signal.SIGTERM, _raise_on_signal)
     try:
-        return _run(name, options, folder, work, summary)
+        return _run(name, options, folder, work, summary, looks_again)
     except BaseException as error:
         return _fail(name, error, debug)
     finally:
@@ -121,12 +132,13 @@ def _run(
     folder: RunFolder,
     work: Callable[[Run[OptionsType]], dict[str, Any]],
     summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
+    looks_again: bool,
 ) -> int:
     stored = options.model_dump(mode="json", exclude=set(CONTROL_OPTIONS))
     if options.fresh:
         folder.clear()
     finished = folder.finished_result(stored)
-    if finished is not None:
+    if finished is not None and not looks_again:
         print(f"{name}: already done (--fresh does it again)")
         _print_table([*summary(finished["metrics"]), ("results", folder.url)])
         return EXIT_OK
@@ -136,6 +148,7 @@ def _run(
     LOG.info("%s: %s", name, " ".join(f"{key}={value}" for key, value in stored.items()))
     begin = datetime.now(timezone.utc)
     run = Run(name, options, folder)
+    run.stop.listen()
     outcome: dict[str, Any] = {"status": "failed", "error": None, "metrics": {}}
     try:
         # What libraries print is for the log; what this job says goes through logging.
@@ -144,25 +157,31 @@ def _run(
         outcome["status"] = "ok"
     except BaseException as error:
         outcome["error"] = one_line(error)
+        outcome["metrics"] = getattr(error, "metrics", {})
         TRACEBACKS.error("%s failed", name, exc_info=True)
         raise
     finally:
         end = datetime.now(timezone.utc)
-        folder.write_result(
-            {
-                "job": name,
-                "status": outcome["status"],
-                "error": outcome["error"],
-                "started": begin.isoformat(timespec="seconds"),
-                "finished": end.isoformat(timespec="seconds"),
-                "seconds": round((end - begin).total_seconds(), 2),
-                "options": stored,
-                "cluster": run.cluster.as_dict(),
-                "versions": _versions(),
-                "metrics": outcome["metrics"],
-            }
-        )
-        run.close()
+        result = {
+            "job": name,
+            "status": outcome["status"],
+            "error": outcome["error"],
+            "started": begin.isoformat(timespec="seconds"),
+            "finished": end.isoformat(timespec="seconds"),
+            "seconds": round((end - begin).total_seconds(), 2),
+            "options": stored,
+            "cluster": run.cluster.as_dict(),
+            "versions": _versions(),
+            "metrics": outcome["metrics"],
+        }
+        try:
+            folder.write_result(result)
+        except OSError:
+            # What went wrong first is the reason, such as a full disk.
+            if outcome["status"] == "ok":
+                raise
+        finally:
+            run.close()
     _print_table([*summary(outcome["metrics"]), ("results", folder.url)])
     return EXIT_OK
 
@@ -178,20 +197,16 @@ def _fail(name: str, error: BaseException, debug: bool) -> int:
     return exit_code_of(error)
 
 
-def _raise_on_signal(number: int, _frame: FrameType | None) -> None:
-    raise JobError(
-        f"stopped by {signal.Signals(number).name}; run the same command again to continue"
-    )
-
-
 def _log_to(path: Path) -> None:
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))
-    screen.addFilter(lambda record: record.name not in ONLY_IN_FILE)
+    screen.addFilter(lambda record: record.name.partition(".")[0] in ROOMS)
+    # A full disk is said once, by the work itself.
+    logging.raiseExceptions = False
     logging.basicConfig(level=logging.WARNING, handlers=[file, screen], force=True)
-    for room in ("jobs", "lenet", "srgan"):
+    for room in ROOMS:
         logging.getLogger(room).setLevel(logging.INFO)
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyspark import SparkContext
+from pyspark.java_gateway import ensure_callback_server_started
 
 # The stderr that spark-submit was started with, once the JVM's own has been sent elsewhere.
 _terminal: Any = None
@@ -26,6 +28,32 @@ def print_to_terminal(line: str) -> None:
     """Print a line on the stderr of spark-submit."""
     driver_jvm()
     _terminal.println(line)
+
+
+class _SignalHandler:
+    """Called by the JVM when it receives a signal."""
+
+    class Java:
+        implements = ("sun.misc.SignalHandler",)
+
+    def __init__(self, react: Callable[[], None]) -> None:
+        self._react = react
+
+    def handle(self, _signal: Any) -> None:
+        self._react()
+
+
+def on_sigterm(react: Callable[[], None]) -> None:
+    """Let the driver's JVM, which is the process that spark-submit's caller knows, pass SIGTERM on.
+
+    Left alone, it would end at once and take the session with it. The terminal's SIGINT goes to
+    this process as well, so the JVM ignores it.
+    """
+    jvm = driver_jvm()
+    gateway = SparkContext._gateway
+    ensure_callback_server_started(gateway)
+    jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal("TERM"), _SignalHandler(react))
+    jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal("INT"), jvm.sun.misc.SignalHandler.SIG_IGN)
 
 
 def send_logs_to(log_file: Path) -> None:

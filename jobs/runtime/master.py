@@ -7,8 +7,9 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 
-from jobs.runtime.cluster_state import cluster_folder, secret_for, started_hosts
+from jobs.runtime.cluster_state import cluster_folder, secret_for, started_workers
 from jobs.runtime.errors import UnavailableError, UsageError
+from jobs.runtime.profile import Cluster, mebibytes
 
 CONNECT_SECONDS = 5.0
 
@@ -46,6 +47,9 @@ def connection_properties(master: str) -> dict[str, str]:
     """
     address = reach_master(master)
     properties = {"spark.driver.host": address, "spark.driver.bindAddress": address}
+    if ipaddress.ip_address(address).is_loopback:
+        # Its pages listen on all networks, whatever the addresses above are.
+        properties["spark.ui.enabled"] = "false"
     secret = secret_for(master)
     if secret is not None:
         properties["spark.authenticate"] = "true"
@@ -54,6 +58,25 @@ def connection_properties(master: str) -> dict[str, str]:
         encrypted = not ipaddress.ip_address(address).is_loopback
         properties["spark.network.crypto.enabled"] = str(encrypted).lower()
     return properties
+
+
+def check_room(cluster: Cluster) -> None:
+    """See that the cluster could ever give the promised executors, as far as it is known.
+
+    Raises:
+        UnavailableError: all its Workers together have too few cores, or too little memory.
+    """
+    workers = started_workers(cluster_folder(), cluster.master)
+    needed = mebibytes(cluster.memory)
+    room = sum(
+        min(worker.cores // cluster.cores, mebibytes(worker.memory) // needed) for worker in workers
+    )
+    if workers and room < cluster.executors:
+        raise UnavailableError(
+            f"{cluster.master} has room for {room} of the {cluster.executors} executors with "
+            f"{cluster.cores} cores and {cluster.memory} that the profile asks for; take a "
+            "smaller profile, or add workers to conf/workers and start the cluster again"
+        )
 
 
 def hosts_without_executors(master: str, present: Iterable[str]) -> list[str]:
@@ -65,9 +88,10 @@ def hosts_without_executors(master: str, present: Iterable[str]) -> list[str]:
     """
     left = Counter(present)
     missing = []
-    for host in started_hosts(cluster_folder(), master):
+    for worker in started_workers(cluster_folder(), master):
+        host = worker.host
         try:
-            address = socket.gethostbyname(host.rpartition("@")[2])
+            address = socket.gethostbyname(worker.address)
         except OSError:
             address = host
         if left[address]:

@@ -61,7 +61,7 @@ def parse_options(
     try:
         return model.model_validate({**from_file, **given})
     except ValidationError as error:
-        raise UsageError(_describe(error, given, config)) from error
+        raise UsageError(_describe(error.errors(), given, config)) from error
 
 
 def _parser(model: type[BaseModel], job: str, description: str) -> argparse.ArgumentParser:
@@ -97,25 +97,37 @@ def _metavar(annotation: Any) -> str:
     return {int: "N", float: "X"}.get(types[0], "TEXT")
 
 
-def _read_config(model: type[BaseModel], path: str) -> dict[str, Any]:
+def read_toml(path: str) -> dict[str, Any]:
+    """The values in the file that was given with --config.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
     try:
         with open(path, "rb") as file:
-            values = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
+
+
+def _read_config(model: type[BaseModel], path: str) -> dict[str, Any]:
+    values = read_toml(path)
     try:
         # Strict: a number in quotes is a mistake in a file, but all there is on a command line.
         model.model_validate(values, strict=True)
     except ValidationError as error:
-        raise UsageError(_describe(error, {}, path)) from error
+        # What the file leaves out may come from the command line.
+        wrong = [detail for detail in error.errors() if detail["type"] != "missing"]
+        if wrong:
+            raise UsageError(_describe(wrong, {}, path)) from error
     return values
 
 
-def _describe(error: ValidationError, given: dict[str, Any], config: str | None) -> str:
+def _describe(details: Sequence[Any], given: dict[str, Any], config: str | None) -> str:
     lines = []
-    for detail in error.errors():
+    for detail in details:
         name = str(detail["loc"][0]) if detail["loc"] else ""
         if not name:
             lines.append(detail["msg"].removeprefix("Value error, "))

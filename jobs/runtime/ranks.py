@@ -6,29 +6,35 @@ reaches the person at the driver, and a training that lost a rank is launched ag
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import socket
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from dataclasses import dataclass
-from io import TextIOBase
+from dataclasses import dataclass, replace
 from typing import Any
 
+import pyspark.ml.torch.distributor
 import torch
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
-from jobs.runtime.errors import JobError, UnavailableError, UsageError
-from jobs.runtime.spark import Cluster
+from jobs.runtime.errors import (
+    DISK_FULL,
+    EXIT_FAILED,
+    JobError,
+    UnavailableError,
+    UsageError,
+    one_line,
+)
+from jobs.runtime.profile import Cluster
+from jobs.runtime.rank_reports import DriverLogServer, RankLines
+from jobs.runtime.spark import gpu_task_properties
 
 LOG = logging.getLogger(__name__)
-
-PROGRESS_MARK = "@progress "
 
 
 class RankError(JobError):
@@ -45,13 +51,22 @@ class Launch:
 
     Attributes:
         ranks: processes, each a task of one barrier stage.
+        ranks_per_executor: at most.
         use_gpu: a GPU each; else cores.
         properties: what Spark must be started with.
     """
 
     ranks: int
+    ranks_per_executor: int
     use_gpu: bool
     properties: dict[str, str]
+
+    def on_fewer(self, executors: int, batch_size: int) -> Launch:
+        """The launch for what is left of the executors: as many ranks as share a batch equally."""
+        ranks = min(self.ranks, executors * self.ranks_per_executor)
+        while batch_size % ranks:
+            ranks -= 1
+        return replace(self, ranks=ranks)
 
 
 def plan_launch(cluster: Cluster, ranks: int | None) -> Launch:
@@ -62,23 +77,25 @@ def plan_launch(cluster: Cluster, ranks: int | None) -> Launch:
     Raises:
         UsageError: the ranks do not fit the cluster.
     """
-    # A reused Python worker would keep CUDA_VISIBLE_DEVICES from the task before.
-    properties = {"spark.python.worker.reuse": "false"}
+    properties = {
+        # A reused Python worker would keep CUDA_VISIBLE_DEVICES from the task before.
+        "spark.python.worker.reuse": "false",
+        # Whether and where to launch again is decided here, not by Spark.
+        "spark.stage.maxConsecutiveAttempts": "1",
+    }
     if cluster.gpus:
         slots = cluster.executors * cluster.gpus
         ranks = ranks or slots
         if ranks > slots:
             raise UsageError(f"--ranks {ranks}: the profile has {slots} GPUs")
-        properties["spark.task.resource.gpu.amount"] = "1"
-        properties["spark.task.cpus"] = str(max(1, cluster.cores // cluster.gpus))
-        return Launch(ranks, True, properties)
+        return Launch(ranks, cluster.gpus, True, properties | gpu_task_properties(cluster))
     cores = cluster.executors * cluster.cores
     ranks = ranks or cores
     if ranks > cores:
         raise UsageError(f"--ranks {ranks}: the profile has {cores} cores")
     ranks_per_executor = -(-ranks // cluster.executors)
     properties["spark.task.cpus"] = str(cluster.cores // ranks_per_executor)
-    return Launch(ranks, False, properties)
+    return Launch(ranks, ranks_per_executor, False, properties)
 
 
 def check_gpu() -> None:
@@ -95,18 +112,13 @@ def check_gpu() -> None:
         )
 
 
-def report_progress(values: dict[str, Any]) -> None:
-    """Called on the first rank: let the driver know how far the training is."""
-    print(PROGRESS_MARK + json.dumps(values), flush=True)
-
-
 def run_on_ranks(
     context: SparkContext,
     launch: Launch,
     function: Callable[..., dict[str, Any]],
     *arguments: Any,
     on_progress: Callable[[dict[str, Any]], None],
-    recover: Callable[[], None],
+    recover: Callable[[], Launch],
     max_restarts: int,
 ) -> dict[str, Any]:
     """Run `function(*arguments)` on every rank at once and return what the first one returned.
@@ -117,7 +129,7 @@ def run_on_ranks(
         function: as `guarded` makes it; it must go on from its own checkpoint when called again.
         arguments: picklable.
         on_progress: receives what the first rank gives to `report_progress`.
-        recover: called before a restart; waits until the cluster is whole again, or raises.
+        recover: called before a restart; the launch for the executors that are there then.
         max_restarts: how often a training that lost a rank is launched again.
 
     Raises:
@@ -125,21 +137,22 @@ def run_on_ranks(
         JobError: they failed in another way, more often than `max_restarts`.
     """
     SparkSession(context)
-    distributor = TorchDistributor(launch.ranks, local_mode=False, use_gpu=launch.use_gpu)
-    distributor.logger.setLevel(logging.WARNING)
+    pyspark.ml.torch.distributor.LogStreamingServer = DriverLogServer
     for attempt in range(max_restarts + 1):
+        distributor = TorchDistributor(launch.ranks, local_mode=False, use_gpu=launch.use_gpu)
+        distributor.logger.setLevel(logging.WARNING)
         try:
-            lines = _Lines(on_progress)
+            lines = RankLines(on_progress)
             with redirect_stderr(lines):
                 outcome = distributor.run(function, *arguments)
         except (Py4JJavaError, RuntimeError) as error:
-            reason = lines.last_error or _reason(str(error))
+            reason = lines.last_error or _reason(error)
             LOG.warning("the ranks failed: %s", reason)
             if attempt == max_restarts:
                 raise JobError(
                     f"the ranks failed {attempt + 1} times, at last with: {reason}"
                 ) from error
-            recover()
+            launch = recover()
             LOG.warning("restart %d of %d, from the newest checkpoint", attempt + 1, max_restarts)
             continue
         if outcome["error"] is not None:
@@ -157,33 +170,17 @@ def guarded(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
         return {"value": function(*arguments), "error": None, "exit_code": 0}
     except Exception as error:
         code = getattr(error, "exit_code", None)
+        if code is None and isinstance(error, OSError) and error.errno in DISK_FULL:
+            code = EXIT_FAILED
         if code is None:
             raise
-        return {"value": None, "error": str(error), "exit_code": code}
+        return {"value": None, "error": one_line(error), "exit_code": code}
 
 
-class _Lines(TextIOBase):
-    """Takes what TorchDistributor writes: progress is passed on, the rest goes to the log."""
-
-    def __init__(self, on_progress: Callable[[dict[str, Any]], None]) -> None:
-        self._on_progress = on_progress
-        self.last_error: str | None = None
-        """The last error that a rank has named."""
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines():
-            mark, found, values = line.partition(PROGRESS_MARK)
-            if found:
-                self._on_progress(json.loads(values))
-            elif line.strip():
-                logging.getLogger("ranks").warning("%s", mark)
-                named = re.match(r"(?:\[rank\d+\]: )?(\w+(?:Error|Exception): .+)", line)
-                self.last_error = named[1] if named else self.last_error
-        return len(text)
-
-
-def _reason(text: str) -> str:
-    """The last line of a traceback in it that names an error."""
+def _reason(error: Py4JJavaError | RuntimeError) -> str:
+    """The last line of a traceback in it that names an error, or else its first line."""
+    java_error = getattr(error, "java_exception", None)
+    text = str(error) if java_error is None else str(java_error.getMessage())
     errors = re.findall(
         r"^\s*(?:\[rank\d+\]: )?(\w*(?:Error|Exception)\b: .+)$", text, re.MULTILINE
     )

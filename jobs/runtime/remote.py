@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import fsspec
@@ -14,11 +15,19 @@ from jobs.runtime.errors import MissingDataError
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
 fsspec.register_implementation("hdfs", "hdfs_native.fsspec.HdfsFileSystem", clobber=True)
 
+# A local file's size and time of change, which tell whether it is still what was copied.
+Mark = tuple[int, int]
+
 
 def is_remote(path: str) -> bool:
     """Whether `path` is a URL of a file system other than this machine's."""
     scheme, separator, _ = path.partition("://")
     return bool(separator) and scheme not in ("file", "local")
+
+
+def absolute(path: str) -> str:
+    """A path that means the same on executors, which have working directories of their own."""
+    return path if is_remote(path) else os.path.abspath(path)
 
 
 @contextlib.contextmanager
@@ -35,7 +44,7 @@ def local_copy(path: str) -> Iterator[str]:
         system, root = fsspec.core.url_to_fs(path)
         target = Path(folder) / root.rstrip("/").rpartition("/")[2]
         if system.isdir(root):
-            download_folder(path, target, top_only=False)
+            download_folder(path, target)
         elif system.exists(root):
             system.get_file(root, str(target))
         else:
@@ -43,34 +52,38 @@ def local_copy(path: str) -> Iterator[str]:
         yield str(target)
 
 
-def download_folder(url: str, to: Path, *, top_only: bool) -> set[str]:
-    """Copy the remote folder's files that are missing or differ in size into `to`.
+def download_folder(
+    url: str, to: Path, *, top_only: bool = False, skip: str | None = None
+) -> dict[str, Mark]:
+    """Copy a remote folder's files into `to`.
 
     Args:
         url: the remote folder; it need not exist.
         to: the local folder.
         top_only: leave out what lies in subfolders.
+        skip: the name of a file to leave out.
 
     Returns:
-        The names of the copied files, relative to the folder.
+        The copied files by their names relative to the folder.
     """
     system, root = fsspec.core.url_to_fs(url)
     if not system.exists(root):
-        return set()
-    names = set()
-    depth = 1 if top_only else None
-    for source, entry in system.find(root, maxdepth=depth, detail=True).items():
+        return {}
+    copied = {}
+    for source in system.find(root, maxdepth=1 if top_only else None):
         name = _relative(source, root)
-        names.add(name)
-        target = to / name
-        if target.exists() and target.stat().st_size == entry["size"]:
+        if name == skip:
             continue
+        target = to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         system.get_file(source, str(target))
-    return names
+        copied[name] = _mark(target)
+    return copied
 
 
-def upload_folder(path: Path, url: str, *, skip: str, last: str, known: set[str]) -> set[str]:
+def upload_folder(
+    path: Path, url: str, *, skip: str, last: str, known: Mapping[str, Mark]
+) -> dict[str, Mark]:
     """Copy new and changed files to the remote folder, and delete there what went away here.
 
     A file is written under a temporary name and renamed, so that no half file ever bears its
@@ -81,41 +94,59 @@ def upload_folder(path: Path, url: str, *, skip: str, last: str, known: set[str]
         url: the remote folder, made if need be.
         skip: a file name that is not copied.
         last: a file name that is copied after all the others.
-        known: names that were in both folders before; only these are ever deleted.
+        known: what was the same in both folders before; only such files are ever deleted.
 
     Returns:
-        The names that are in both folders now.
+        What is the same in both folders now.
     """
     system, root = fsspec.core.url_to_fs(url)
     system.makedirs(root, exist_ok=True)
-    found = system.find(root, detail=True)
-    present = {_relative(name, root): entry["size"] for name, entry in found.items()}
     local = {
         str(file.relative_to(path)): file
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != skip
     }
+    marks = {}
     for name, file in sorted(local.items(), key=lambda item: item[0] == last):
-        unchanging = file.suffix not in (".json", ".csv", ".txt")
-        if unchanging and present.get(name) == file.stat().st_size:
+        # Taken before it is copied: what is written meanwhile goes with the next call.
+        marks[name] = _mark(file)
+        if known.get(name) == marks[name]:
             continue
         target = f"{root.rstrip('/')}/{name}"
         temporary = f"{target}._copying"
         system.makedirs(target.rpartition("/")[0], exist_ok=True)
         system.put_file(str(file), temporary)
+        system.mv(temporary, target, overwrite=True)
+    for name in known.keys() - local.keys():
         with contextlib.suppress(FileNotFoundError):
-            system.rm(target)
-        system.mv(temporary, target)
-    for name in (known - local.keys()) & present.keys():
-        system.rm(f"{root.rstrip('/')}/{name}")
-    return set(local)
+            system.rm(f"{root.rstrip('/')}/{name}")
+    return marks
 
 
-def delete_folder(url: str) -> None:
-    """Delete a remote folder with everything in it, if it is there."""
+def touch(path: str) -> None:
+    """Make an empty file."""
+    with fsspec.open(path, "wb"):
+        pass
+
+
+def delete_file(path: str) -> None:
+    """Delete a file, if it is there."""
+    system, inner = fsspec.core.url_to_fs(path)
+    if system.exists(inner):
+        system.rm_file(inner)
+
+
+def delete_content(url: str, but: str) -> None:
+    """Delete everything in a remote folder except the file of that name."""
     system, root = fsspec.core.url_to_fs(url)
-    if system.exists(root):
-        system.rm(root, recursive=True)
+    for name in system.ls(root, detail=False):
+        if _relative(name, root) != but:
+            system.rm(name, recursive=True)
+
+
+def _mark(file: Path) -> Mark:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def _relative(name: str, root: str) -> str:

@@ -11,7 +11,6 @@ local staging folder, and `publish` copies what is new.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
@@ -19,13 +18,14 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jobs.runtime import remote
-from jobs.runtime.errors import BusyError, JobError, UsageError
+from jobs.runtime.errors import UsageError
+from jobs.runtime.lock import FolderLock
 
 LOG = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class RunFolder:
         url: where the user asked for it; equal to `path` unless that is remote.
     """
 
-    def __init__(self, path: Path, url: str, lock: IO[str]) -> None:
+    def __init__(self, path: Path, url: str, locks: Sequence[FolderLock]) -> None:
         self.path = path
         self.url = url
-        self._lock = lock
-        self._mirrored: set[str] = set()
+        self._locks = locks
+        self._mirrored: dict[str, remote.Mark] = {}
 
     @classmethod
     def open(cls, job: str, run_dir: str | None, *, workers_write: bool = False) -> RunFolder:
@@ -81,36 +81,27 @@ class RunFolder:
         """
         url = run_dir or _new_folder(job)
         path = _staging_folder(url) if remote.is_remote(url) else Path(url).absolute()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            lock = open(path / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115
-        except OSError as error:
-            raise JobError(
-                f"cannot write the run folder {url}: {error.strerror}; choose another --run-dir"
-            ) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
-            raise BusyError(
-                f"another run holds {url}; wait for it, or choose another --run-dir"
-            ) from error
-        folder = cls(path, url if remote.is_remote(url) else str(path), lock)
+        locks = [FolderLock(str(path), LOCK_FILE, "--run-dir")]
+        folder = cls(path, url if remote.is_remote(url) else str(path), locks)
         if remote.is_remote(url):
-            folder._mirrored = remote.download_folder(url, path, top_only=workers_write)
+            try:
+                locks.append(FolderLock(url, LOCK_FILE, "--run-dir"))
+            except BaseException:
+                folder.close()
+                raise
+            # What a killed run left here may be older than what is there, or another run's.
+            folder._empty()
+            folder._mirrored = remote.download_folder(
+                url, path, top_only=workers_write, skip=LOCK_FILE
+            )
         return folder
 
     def clear(self) -> None:
         """Delete everything in the folder but its lock (--fresh)."""
-        for entry in self.path.iterdir():
-            if entry.name == LOCK_FILE:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        self._empty()
         if self.url != str(self.path):
-            remote.delete_folder(self.url)
+            remote.delete_content(self.url, but=LOCK_FILE)
+            self._mirrored = {}
 
     def finished_result(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """The result of a run that has already ended well with these very options, if any.
@@ -151,7 +142,17 @@ class RunFolder:
 
     def close(self) -> None:
         """Release the lock; a killed process releases it too."""
-        self._lock.close()
+        for lock in self._locks:
+            lock.close()
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == LOCK_FILE:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

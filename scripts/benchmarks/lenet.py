@@ -1,4 +1,4 @@
-"""LeNet5: the experiment's recipe against the tuned one, each by spark-submit."""
+"""LeNet5: the experiment's recipe, the tuned one, and the tuned one in PyTorch, side by side."""
 
 from __future__ import annotations
 
@@ -8,88 +8,190 @@ import logging
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
+
+from benchmarks.charts import BLUE, GREY, ORANGE
+
 ROOT = Path(__file__).resolve().parents[2]
+SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
 # The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
 GOAL = 0.9857
 SEED_ITERATIONS = 28125
+LARGE_BATCH = 2048
+# Enough for a rate: the first epoch warms up.
+SHORT_EPOCHS = 3
+SIDES = {
+    "seed": "BigDL, seed recipe, batch 32",
+    "tuned": "BigDL, batch 512",
+    "ddp": "PyTorch DDP under Spark, batch 512",
+    "plain": "PyTorch, one process, batch 512",
+    "tuned-2048": "BigDL, batch 2048",
+    "ddp-2048": "PyTorch DDP under Spark, batch 2048",
+    "plain-2048": "PyTorch, one process, batch 2048",
+}
 LOG = logging.getLogger("benchmark")
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Seed, tuned, seed: each by spark-submit, one after the other."""
-    short = ("--max-iterations", str(options.seed_iterations))
-    first = _train(options, folder / "seed-before", "lenet-seed", *short)
-    tuned = _train(options, folder / "tuned", "lenet")
-    second = _train(options, folder / "seed-after", "lenet-seed", *short)
-    seed_seconds = [
-        run["metrics"]["wall_clock_seconds"] / run["metrics"]["iterations"]
-        for run in (first, second)
-    ]
-    seed_total = statistics.fmean(seed_seconds) * SEED_ITERATIONS
-    tuned_total, epoch = _seconds_to_goal(tuned["metrics"]["history"])
-    return {
-        "cluster": tuned["cluster"],
-        "versions": tuned["versions"],
-        "seed": {
-            "milliseconds_per_iteration": [1000 * seconds for seconds in seed_seconds],
-            "records_per_second": first["metrics"]["records_per_second"],
-            "seconds_to_goal": seed_total,
-        },
-        "tuned": {
-            "top1_accuracy": tuned["metrics"]["top1_accuracy"],
-            "records_per_second": tuned["metrics"]["records_per_second"],
-            "wall_clock_seconds": tuned["metrics"]["wall_clock_seconds"],
-            "setup_seconds": tuned["metrics"]["setup_seconds"],
-            "epoch_of_goal": epoch,
-            "seconds_to_goal": tuned_total,
-        },
-        "ratio": seed_total / tuned_total,
+    """Every side in turn, `options.rounds` times, each a process of its own."""
+    seed = ("--config", str(ROOT / "conf/lenet-seed.toml"))
+    seed += ("--max-iterations", str(options.seed_iterations))
+    large = ("--batch-size", str(LARGE_BATCH), "--epochs", str(SHORT_EPOCHS))
+    bigdl, torch = ROOT / "jobs/train_lenet.py", SIDES_FOLDER / "train_torch_lenet.py"
+    sides: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "seed": lambda run_dir: _submit(options, bigdl, run_dir, *seed),
+        "tuned": lambda run_dir: _submit(options, bigdl, run_dir),
+        "ddp": lambda run_dir: _submit(options, torch, run_dir),
+        "plain": lambda run_dir: _plain(options, run_dir, 512, 8),
+        "tuned-2048": lambda run_dir: _submit(options, bigdl, run_dir, *large),
+        "ddp-2048": lambda run_dir: _submit(options, torch, run_dir, *large),
+        "plain-2048": lambda run_dir: _plain(options, run_dir, LARGE_BATCH, SHORT_EPOCHS),
     }
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    result: dict[str, Any] = {}
+    for number in range(1, options.rounds + 1):
+        for side, run in sides.items():
+            LOG.info("round %d of %d: %s", number, options.rounds, SIDES[side])
+            done = run(folder / "lenet" / f"{side}-{number}")
+            result = result or done
+            runs[side].append(_figures(side, done["metrics"]))
+    report = {
+        "cluster": result["cluster"],
+        "versions": result["versions"],
+        "rounds": options.rounds,
+        "runs": runs,
+        "medians": {
+            side: {key: _median(run[key] for run in of_side) for key in of_side[0]}
+            for side, of_side in runs.items()
+        },
+    }
+    draw_chart(folder / "lenet.png", report)
+    return report
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The comparison as a table."""
-    seed, tuned, cluster = report["seed"], report["tuned"], report["cluster"]
-    before, after = seed["milliseconds_per_iteration"]
-    return f"""\
-| {cluster["master"]}, {cluster["executors"]} x {cluster["cores"]} cores | seed recipe | tuned |
-|---|---|---|
-| records/s | {seed["records_per_second"]:.0f} | {tuned["records_per_second"]:.0f} |
-| time to 98.57 % | {seed["seconds_to_goal"]:.0f} s | {tuned["seconds_to_goal"]:.0f} s \
-(epoch {tuned["epoch_of_goal"]}) |
-| shorter by | 1 | {report["ratio"]:.0f} times |
-| accuracy at the end | 98.57 % (the experiment's) | {100 * tuned["top1_accuracy"]:.2f} % |
-| command to first iteration | | {tuned["setup_seconds"]:.1f} s |
-
-Seed recipe: {before:.1f} and {after:.1f} ms an iteration before and after the tuned run, times \
-28125 iterations.
-"""
-
-
-def _train(options: argparse.Namespace, run_dir: Path, recipe: str, *more: str) -> dict[str, Any]:
+def _submit(options: argparse.Namespace, job: Path, run_dir: Path, *more: str) -> dict[str, Any]:
     command = [
         "spark-submit",
         *("--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
         *(("--master", options.master) if options.master else ()),
-        str(ROOT / "jobs" / "train_lenet.py"),
-        *("--config", str(ROOT / "conf" / f"{recipe}.toml"), "--data", options.data),
-        *("--run-dir", str(run_dir), "--fresh", *more),
+        *(str(job), "--data", options.data, "--run-dir", str(run_dir), "--fresh", *more),
     ]
-    LOG.info("%s: running", run_dir.name)
-    done = subprocess.run(command, check=False)
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     if done.returncode:
         sys.exit(done.returncode)
     return json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
 
 
-def _seconds_to_goal(history: Sequence[dict[str, Any]]) -> tuple[float, int]:
+def _plain(
+    options: argparse.Namespace, run_dir: Path, batch_size: int, epochs: int
+) -> dict[str, Any]:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    result = run_dir / "result.json"
+    words = (batch_size, epochs, options.threads, options.data, result)
+    command = [sys.executable, SIDES_FOLDER / "plain_lenet.py", *map(str, words)]
+    subprocess.run(command, check=True)
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def _figures(side: str, metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """What is compared of one run; times in seconds, None where a side has no such thing."""
+    iteration, exchange = metrics["iteration_seconds"], metrics.get("exchange_seconds")
+    compute = metrics.get("compute_seconds", iteration - (exchange or 0.0))
+    return {
+        "records_per_second": metrics["records_per_second"],
+        "iteration_seconds": iteration,
+        "compute_seconds": compute,
+        "exchange_seconds": exchange,
+        "rest_seconds": max(0.0, iteration - compute - (exchange or 0.0)),
+        "setup_seconds": metrics["setup_seconds"],
+        "seconds_to_goal": _seconds_to_goal(side, metrics),
+        "top1_accuracy": metrics["top1_accuracy"] if side in ("tuned", "ddp", "plain") else None,
+    }
+
+
+def _seconds_to_goal(side: str, metrics: Mapping[str, Any]) -> float | None:
+    if side == "seed":
+        return metrics["wall_clock_seconds"] / metrics["iterations"] * SEED_ITERATIONS
     seconds = 0.0
-    for entry in history:
+    for entry in metrics["history"]:
         seconds += entry["seconds"]
         if entry.get("test_accuracy", 0.0) >= GOAL:
-            return seconds, entry["epoch"]
-    sys.exit(f"benchmark: error: the tuned recipe did not reach {100 * GOAL:.2f} %")
+            return seconds
+    return None
+
+
+def _median(values: Any) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The comparison as a table."""
+    medians, runs, cluster = report["medians"], report["runs"], report["cluster"]
+    lines = [
+        f"| {cluster['master']}, {cluster['executors']} x {cluster['cores']} cores, "
+        f"{report['rounds']} rounds | records/s | ms an iteration | compute | exchange | Spark "
+        "| to first iteration | to 98.57 % | accuracy |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for side, title in SIDES.items():
+        row = medians[side]
+        rates = [run["records_per_second"] for run in runs[side]]
+        cells = [
+            f"{row['records_per_second']:.0f} ({min(rates):.0f} to {max(rates):.0f})",
+            *(
+                _cell(row[f"{part}_seconds"], 1000, "{:.1f}")
+                for part in ("iteration", "compute", "exchange", "rest")
+            ),
+            _cell(row["setup_seconds"], 1, "{:.1f} s"),
+            _cell(row["seconds_to_goal"], 1, "{:.0f} s"),
+            _cell(row["top1_accuracy"], 100, "{:.2f} %"),
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n" + "\n".join(_ratios(medians)) + "\n"
+
+
+def _ratios(medians: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
+    lines = []
+    seed, tuned = medians["seed"]["seconds_to_goal"], medians["tuned"]["seconds_to_goal"]
+    if tuned:
+        lines.append(f"- Time to 98.57 %: {seed / tuned:.0f} times shorter than the seed recipe.")
+    for batch, suffix in (("512", ""), (str(LARGE_BATCH), f"-{LARGE_BATCH}")):
+        ratio = (
+            medians[f"tuned{suffix}"]["records_per_second"]
+            / medians[f"ddp{suffix}"]["records_per_second"]
+        )
+        lines.append(f"- Records/s at batch {batch}: {ratio:.2f} of PyTorch DDP on the same cores.")
+    lines.append(f"- The seed recipe's time is that of an iteration times {SEED_ITERATIONS}.")
+    return lines
+
+
+def _cell(value: float | None, factor: float, form: str) -> str:
+    return "" if value is None else form.format(factor * value)
+
+
+def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
+    """Where the time of an iteration goes, per 1000 records so that batches compare."""
+    medians = report["medians"]
+    sides = [side for side in reversed(SIDES) if side in medians]
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(sides) + 1), layout="constrained")
+    left = [0.0] * len(sides)
+    parts = (("compute", BLUE), ("exchange", ORANGE), ("rest", GREY))
+    for part, colour in parts:
+        values = []
+        for side in sides:
+            row = medians[side]
+            records = row["records_per_second"] * row["iteration_seconds"]
+            values.append(1e6 * (row[f"{part}_seconds"] or 0.0) / records)
+        label = "Spark and the rest" if part == "rest" else part
+        axes.barh([SIDES[side] for side in sides], values, left=left, color=colour, label=label)
+        left = [sum(pair) for pair in zip(left, values, strict=True)]
+    axes.set_xlabel("milliseconds for 1000 records")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,14 +1,19 @@
-"""The training step of the paper's SRResNet, option by option, on one process."""
+"""The training steps of the paper's SRResNet and SRGAN, their input, and one against two ranks."""
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
 import logging
+import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.charts import bars_of
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks, joined_ranks
+from srgan.losses import VggContent
 from srgan.measurement import count_flops
 from srgan.models import Generator
 from srgan.options import TrainOptions
-from srgan.phases import SrresnetPhase
+from srgan.phases import Phase, SrganPhase, SrresnetPhase
+from srgan.vgg import VggFeatures
 
 LOG = logging.getLogger("benchmark")
 
@@ -34,7 +42,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bf16 autocast": {"precision": "bf16"},
 }
 PLAIN = "plain implementation"
+# The weights do not matter for the speed, hence random ones.
+SRGAN = "SRGAN step with VGG22"
 MATRIX_SIDE = 2048
+# Of the input pipeline alone, in each round.
+INPUT_BATCHES = 20
+STEPS_PROGRAM = Path(__file__).resolve().parent / "sides" / "srgan_steps.py"
+STEPS_A_PROCESS = 3
+# Ranks, and threads of each.
+PROCESSES = {"1 process of 2 threads": (1, 2), "2 ranks of 1 thread": (2, 1)}
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -54,16 +70,30 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             flops = flops or count_flops(phase, sampler.batch(0, 0))
             steps[name] = _step_of(phase, sampler)
         steps[PLAIN] = _plain_step(samplers[False], ranks.device)
+        train_options = TrainOptions(batch_size=batch_size, content="vgg22")
+        content = VggContent(VggFeatures("vgg22"), train_options.vgg_feature_scale)
+        steps[SRGAN] = _step_of(SrganPhase(train_options, ranks, None, content), samplers[True])
         seconds: dict[str, list[float]] = {name: [] for name in steps}
         sgemm: list[float] = []
+        inputs: list[float] = []
         for number in range(options.rounds + 1):
             # Each takes its turn at every place: what ran before leaves caches and clocks behind.
             first = number % len(steps)
             for name, step in [*steps.items()][first:] + [*steps.items()][:first]:
                 seconds[name].append(_timed(functools.partial(step, number), ranks.device))
             sgemm.append(_sgemm_flops_per_second(ranks.device))
+            inputs.append(_input_crops_per_second(samplers[True], batch_size, ranks.device))
             LOG.info("round %d of %d", number, options.rounds)
         device = str(ranks.device)
+        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    processes: dict[str, list[dict[str, float]]] = {name: [] for name in PROCESSES}
+    if device == "cpu":
+        for number in range(options.rounds):
+            for name, (count, threads) in PROCESSES.items():
+                processes[name].append(_in_processes(count, threads, batch_size))
+            LOG.info("one and two processes, round %d of %d", number + 1, options.rounds)
+    crops = {name: [batch_size / one for one in times[1:]] for name, times in seconds.items()}
+    bars_of(folder / "srgan.png", crops, f"crops/s, batch {batch_size}")
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     return {
         "machine": platform.platform(),
@@ -75,6 +105,9 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "sgemm_flops_per_second": statistics.median(sgemm[1:]),
         "seconds_per_step": {name: times[1:] for name, times in seconds.items()},
         "crops_per_second": {name: batch_size / median for name, median in medians.items()},
+        "input_crops_per_second": statistics.median(inputs[1:]),
+        "peak_memory_bytes": memory,
+        "processes": {name: runs for name, runs in processes.items() if runs},
     }
 
 
@@ -88,10 +121,44 @@ def markdown(report: dict[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for name, rate in crops.items():
+        if name == SRGAN:
+            lines.append(f"| {name} | {rate:.2f} | | |")
+            continue
         share = rate * flops_per_crop / report["sgemm_flops_per_second"]
         lines.append(f"| {name} | {rate:.2f} | {rate / crops[PLAIN]:.2f} | {100 * share:.0f} % |")
-    rate = report["sgemm_flops_per_second"] / 1e9
-    return "\n".join(lines) + f"\n\nsgemm of {MATRIX_SIDE} by {MATRIX_SIDE}: {rate:.0f} GFLOP/s.\n"
+    inputs, trained = report["input_crops_per_second"], max(crops.values())
+    lines += [
+        "",
+        f"- sgemm of {MATRIX_SIDE} by {MATRIX_SIDE}: "
+        f"{report['sgemm_flops_per_second'] / 1e9:.0f} GFLOP/s.",
+        f"- Input pipeline alone: {inputs:.0f} crops/s, {inputs / trained:.0f} times the fastest "
+        "step.",
+        f"- Memory of the process with all variants: {report['peak_memory_bytes'] / 2**30:.1f} GiB "
+        "at most.",
+    ]
+    return "\n".join(lines) + "\n" + _processes_table(report["processes"])
+
+
+def _processes_table(processes: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    if not processes:
+        return ""
+    lines = [
+        "",
+        "| SRResNet step | crops/s | to the first | waiting | memory |",
+        "|---|---|---|---|---|",
+    ]
+    first = 0.0
+    for name, runs in processes.items():
+        rates = [run["crops_per_second"] for run in runs]
+        rate = statistics.median(rates)
+        first = first or rate
+        waiting = statistics.median(run["waiting_share"] for run in runs)
+        memory = max(run["peak_memory_bytes"] for run in runs) / 2**30
+        lines.append(
+            f"| {name} | {rate:.2f} ({min(rates):.2f} to {max(rates):.2f}) | {rate / first:.2f} "
+            f"| {100 * waiting:.0f} % | {memory:.1f} GiB |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:
@@ -102,7 +169,27 @@ def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:
     )
 
 
-def _step_of(phase: SrresnetPhase, sampler: CropSampler) -> Callable[[int], None]:
+def _in_processes(count: int, threads: int, batch_size: int) -> dict[str, float]:
+    words = (STEPS_PROGRAM, batch_size, STEPS_A_PROCESS, threads)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)),
+        *map(str, words),
+    ]
+    # The program sets its threads itself; torchrun would say a paragraph about it.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _input_crops_per_second(sampler: CropSampler, batch_size: int, device: torch.device) -> float:
+    def draw() -> None:
+        for number in range(INPUT_BATCHES):
+            sampler.batch(0, number)
+
+    return INPUT_BATCHES * batch_size / _timed(draw, device)
+
+
+def _step_of(phase: Phase, sampler: CropSampler) -> Callable[[int], None]:
     def step(number: int) -> None:
         phase.compute_gradients(sampler.batch(0, number))
         phase.apply_gradients(number, 1e-4)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clusters.node import Node
-from clusters.workers_file import Worker
 from jobs.runtime.cluster_state import MASTER_FILE, WORKERS_FILE, new_secret, write_secret
+from jobs.runtime.workers_file import Worker
 
 ADDRESS = "127.0.0.1"
 

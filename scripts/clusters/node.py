@@ -24,15 +24,17 @@ from typing import Any
 
 import psutil
 
-from clusters.workers_file import Worker, is_loopback
 from jobs.runtime.cluster_state import ROOT, write_private
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.workers_file import Worker, is_loopback
 
 LOG4J_FILE = ROOT / "conf" / "log4j2-daemons.properties"
 DISCOVERY_SCRIPT = ROOT / "scripts" / "discover_gpus.sh"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
+# How long the work folder of an application that has ended is kept; Spark's own is a week.
+APPLICATION_FOLDER_SECONDS = 24 * 3600
 MASTER = "master"
 
 
@@ -85,7 +87,10 @@ class Node:
         if worker.name in self.running():
             return False
         address = _own_address(worker.address, master)
-        properties = {"spark.worker.cleanup.enabled": "true"}
+        properties = {
+            "spark.worker.cleanup.enabled": "true",
+            "spark.worker.cleanup.appDataTtl": str(APPLICATION_FOLDER_SECONDS),
+        }
         if worker.gpus:
             properties["spark.worker.resource.gpu.amount"] = str(worker.gpus)
             properties["spark.worker.resource.gpu.discoveryScript"] = str(DISCOVERY_SCRIPT)

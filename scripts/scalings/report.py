@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalings.shapes import Outcome
+from scalings.shapes import Outcome, Shape
 
 # What is counted, by job: the metric of speed, its unit, and the share of a step that goes into
 # waiting for and talking to the others.
@@ -27,13 +27,17 @@ def summarise(
 ) -> dict[str, Any]:
     """Everything the table and the chart show, from the smallest shape to the largest.
 
-    Speed-up is the rate against that of the smallest shape that ended well; efficiency is the
-    speed-up by the ratio of cores.
+    Of several runs of a shape, the one with the median rate counts (of an even number the slower
+    one in the middle), and the lowest and highest are shown beside it. Speed-up is the rate
+    against that of the smallest shape that ended well; efficiency is the speed-up by the ratio of
+    cores.
     """
     key, unit = RATES[what]
-    first = next((outcome for outcome in outcomes if outcome.code == 0), None)
+    by_shape = {shape: _sorted_by_rate(outcomes, shape, key) for shape in _shapes(outcomes)}
+    middle = [runs[(len(runs) - 1) // 2] for runs in by_shape.values()]
+    first = next((outcome for outcome in middle if outcome.code == 0), None)
     rows = []
-    for outcome in outcomes:
+    for outcome in middle:
         row: dict[str, Any] = {
             "executors": outcome.shape.executors,
             "cores": outcome.shape.cores,
@@ -49,6 +53,7 @@ def summarise(
             batch_size=options["batch_size"],
             seconds=metrics.get("wall_clock_seconds", outcome.result["seconds"]),
             rate=metrics[key],
+            rates=[run.metrics[key] for run in by_shape[outcome.shape]],
             speed_up=speed_up,
             efficiency=speed_up * first.shape.total / outcome.shape.total,
             exchange_share=EXCHANGE[what](metrics),
@@ -62,6 +67,17 @@ def summarise(
         "versions": first.result["versions"] if first else None,
         "rows": rows,
     }
+
+
+def _shapes(outcomes: Sequence[Outcome]) -> list[Shape]:
+    return sorted({outcome.shape for outcome in outcomes})
+
+
+def _sorted_by_rate(outcomes: Sequence[Outcome], shape: Shape, key: str) -> list[Outcome]:
+    """The runs of a shape that ended well, else one that did not."""
+    runs = [outcome for outcome in outcomes if outcome.shape == shape]
+    good = [outcome for outcome in runs if outcome.code == 0]
+    return sorted(good, key=lambda outcome: outcome.metrics[key]) or runs[:1]
 
 
 def _quality(metrics: Mapping[str, Any]) -> str:
@@ -83,8 +99,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         if row["error"] is not None:
             lines.append(f"| {shape} | failed: {row['error'].replace('|', '/')} ||||||")
             continue
+        spread = f" ({row['rates'][0]:.0f} to {row['rates'][-1]:.0f})" if row["rates"][1:] else ""
         lines.append(
-            f"| {shape} | {row['batch_size']} | {row['seconds']:.0f} s | {row['rate']:.0f} "
+            f"| {shape} | {row['batch_size']} | {row['seconds']:.0f} s | {row['rate']:.0f}{spread} "
             f"| {row['speed_up']:.2f} | {row['efficiency']:.2f} "
             f"| {100 * row['exchange_share']:.0f} % | {row['quality']} |"
         )

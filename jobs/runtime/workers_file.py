@@ -69,7 +69,7 @@ def read_workers(path: Path) -> list[Worker]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); name another with --workers") from None
-    workers = []
+    workers: list[Worker] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words:

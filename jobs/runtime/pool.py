@@ -1,0 +1,92 @@
+"""Many independent items of work on the executors: each outcome is known as soon as it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pyspark import AccumulatorParam, SparkContext
+
+POLL_SECONDS = 0.1
+Item = TypeVar("Item")
+
+
+class _Outcomes(AccumulatorParam):
+    """Collects lists; Spark counts those of a task once, however often it was tried."""
+
+    def zero(self, value: list[Any]) -> list[Any]:
+        return []
+
+    def addInPlace(self, value1: list[Any], value2: list[Any]) -> list[Any]:
+        value1.extend(value2)
+        return value1
+
+
+def run_on_executors(
+    context: SparkContext,
+    items: Sequence[Item],
+    do: Callable[[Item], Any],
+    weigh: Callable[[Item], float],
+    least_weight: float,
+    on_outcome: Callable[[Any], object],
+) -> None:
+    """Do every item on some executor, the heaviest first, and report each outcome.
+
+    A free core takes the next task, so a heavy item does not leave the others idle; light items
+    share a task.
+
+    Args:
+        context: the session.
+        items: picklable.
+        do: runs on an executor; what it returns is an outcome, an exception ends everything.
+        weigh: how much work an item is.
+        least_weight: a task's items are as much work together, if there are enough.
+        on_outcome: called on the driver; what it raises ends everything.
+    """
+    if not items:
+        return
+    tasks = list(_grouped(sorted(items, key=weigh, reverse=True), weigh, least_weight))
+    outcomes = context.accumulator([], _Outcomes())
+
+    def run_task(groups: Iterator[Sequence[Item]]) -> None:
+        # Teaches the executor's process hdfs://.
+        from jobs.runtime import remote  # noqa: F401
+
+        for group in groups:
+            for item in group:
+                outcomes.add([do(item)])
+
+    seen = 0
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(context.parallelize(tasks, len(tasks)).foreachPartition, run_task)
+        try:
+            while True:
+                ended = running.done()
+                found = outcomes.value
+                for outcome in found[seen:]:
+                    on_outcome(outcome)
+                seen = len(found)
+                if ended:
+                    break
+                time.sleep(POLL_SECONDS)
+        except BaseException:
+            context.cancelAllJobs()
+            raise
+        running.result()
+
+
+def _grouped(
+    items: Sequence[Item], weigh: Callable[[Item], float], least_weight: float
+) -> Iterator[Sequence[Item]]:
+    group: list[Item] = []
+    weight = 0.0
+    for item in items:
+        group.append(item)
+        weight += weigh(item)
+        if weight >= least_weight:
+            yield group
+            group, weight = [], 0.0
+    if group:
+        yield group

@@ -1,0 +1,279 @@
+"""Upscale folders of images, and videos, by 4 on all executors.
+
+    spark-submit --properties-file conf/local.conf jobs/upscale.py --input photos --output large
+    spark-submit --properties-file conf/lab-4pc.conf --master spark://HOST:7077 jobs/upscale.py \\
+        --model runs/tonight --input 'hdfs://HOST:9000/photos/*.png' --output hdfs://HOST:9000/large
+    spark-submit --properties-file conf/local.conf jobs/upscale.py --model bicubic \\
+        --input film.mp4 --output large
+
+The input is a file, a folder with everything below it, or a pattern. Results keep their names:
+PNG, JPEG, BMP, TIFF and WebP images, mp4, mkv and webm videos. The same command again does what
+is new or has changed, and what failed. The run folder receives failed.jsonl (a line for each file
+that could not be upscaled: name, source, reason), log.txt and result.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from pydantic import Field
+from pyspark import SparkConf, SparkContext, TaskContext
+
+from jobs.runtime import remote
+from jobs.runtime.errors import PartlyFailedError, UnavailableError, UsageError
+from jobs.runtime.job import Run, run_job
+from jobs.runtime.lock import FolderLock
+from jobs.runtime.options import JobOptions
+from jobs.runtime.progress import Progress
+from jobs.runtime.spark import gpu_task_properties
+
+LOG = logging.getLogger("jobs.upscale")
+
+# As much as takes a core a few seconds, so that starting a task costs little.
+LEAST_PIXELS = 256 * 256
+MANIFEST, LOCK = ".upscale.json", ".upscale.lock"
+NAMED = 3
+
+
+class Options(JobOptions):
+    """What to upscale by what."""
+
+    model: str = Field(
+        "default",
+        description="run folder of train_srgan, model file, bicubic, or default: the model that "
+        "comes with this project",
+    )
+    input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
+    output: str = Field(description="folder for the results, local or hdfs://")
+    memory_mb: int = Field(
+        512,
+        ge=1,
+        description="megabytes that the network may take in each task, whatever the "
+        "size of an image",
+    )
+    max_megapixels: float = Field(
+        200, gt=0, allow_inf_nan=False, description="refuse larger images (and video frames)"
+    )
+    strict: bool = Field(False, description="stop at the first file that fails")
+
+
+def work(run: Run[Options]) -> dict[str, Any]:
+    """Find the files, cut them into pieces, upscale these, and put them together."""
+    # torch takes seconds to import, which nobody should wait for who mistyped an option.
+    from srgan.upscaling import worker
+    from srgan.upscaling.inputs import WORK_FOLDER, find_entries, finished
+
+    options = run.options
+    source, output = remote.absolute(options.input), remote.absolute(options.output)
+    model = _read_model(options.model)
+    found = find_entries(source, output)
+    for name in found.others:
+        LOG.info("left out %s: neither image nor video", name)
+    with closing(FolderLock(output, LOCK, "--output")):
+        _check_manifest(output, model, options.fresh)
+        waiting = [entry for entry in found.entries if options.fresh or not finished(entry)]
+        done_before = len(found.entries) - len(waiting)
+        LOG.info("%d files, %d of them done before", len(found.entries), done_before)
+        failures = _Failures(run, {entry.name: entry.source for entry in waiting})
+        works: list[Any] = []
+        seconds = 0.0
+        if waiting:
+            properties = gpu_task_properties(run.cluster) if run.cluster.gpus else {}
+            task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
+            tools = worker.Tools(
+                model, options.memory_mb, options.max_megapixels, threads=int(task_cpus or 1)
+            )
+            # Too little memory is said once and before Spark starts, not by every task.
+            tools.upscaler("cpu")
+            context = run.start_spark(properties)
+            begin = time.monotonic()
+            works = _upscale(context, tools, waiting, f"{output}/{WORK_FOLDER}", failures)
+            seconds = time.monotonic() - begin
+    megapixels = sum(one.output_megapixels for one in works)
+    metrics = {
+        "files": len(found.entries),
+        "done": len(works),
+        "done_before": done_before,
+        "failed": len(failures.reasons),
+        "images": sum(one.entry.kind == "image" for one in works),
+        "videos": sum(one.entry.kind == "video" for one in works),
+        "megapixels": megapixels,
+        "megapixels_per_second": megapixels / seconds if seconds else None,
+        "seconds": seconds,
+        "failures": {_printable(name): why for name, why in failures.reasons.items()},
+    }
+    if failures.reasons:
+        raise PartlyFailedError(failures.summary(len(found.entries)), metrics)
+    return metrics
+
+
+def _upscale(
+    context: SparkContext, tools: Any, entries: Sequence[Any], work_folder: str, failures: _Failures
+) -> list[Any]:
+    """The works that are done."""
+    from jobs.runtime.pool import run_on_executors
+    from srgan.upscaling import worker
+    from srgan.upscaling.pieces import output_megapixels
+
+    shared = context.broadcast(tools)
+    works: dict[str, Any] = {}
+
+    def on_cut(outcome: Any) -> None:
+        if not failures.note(outcome):
+            works[outcome.name] = outcome.value
+
+    run_on_executors(
+        context,
+        entries,
+        lambda entry: worker.attempt(entry.name, worker.cut, entry, work_folder, shared.value),
+        weigh=lambda entry: 1 + entry.size / 1e6,
+        least_weight=10,
+        on_outcome=on_cut,
+    )
+    worker.remove_leftovers(
+        os.path.dirname(work_folder), [one.parts for one in works.values() if one.parts]
+    )
+    pieces = [piece for one in works.values() for piece in one.pieces]
+    total = sum(one.output_megapixels for one in works.values())
+    progress = Progress(max(1, round(total)), "megapixels")
+    begin = time.monotonic()
+    done_pixels = done_pieces = 0
+
+    def on_piece(outcome: Any) -> None:
+        nonlocal done_pixels, done_pieces
+        failures.note(outcome)
+        done_pixels, done_pieces = done_pixels + outcome.value, done_pieces + 1
+        megapixels = output_megapixels(done_pixels)
+        rate = megapixels / max(1e-9, time.monotonic() - begin)
+        note = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
+        progress.update(round(megapixels), note)
+
+    run_on_executors(
+        context,
+        pieces,
+        lambda piece: worker.attempt(
+            piece.entry.name, worker.do, piece, shared.value, _device()
+        )._replace(value=piece.pixels),
+        weigh=lambda piece: float(piece.pixels),
+        least_weight=LEAST_PIXELS,
+        on_outcome=on_piece,
+    )
+    progress.close()
+    run_on_executors(
+        context,
+        [one for one in works.values() if one.parts and one.entry.name not in failures.reasons],
+        lambda one: worker.attempt(one.entry.name, worker.put_together, one),
+        weigh=lambda one: float(one.pixels),
+        least_weight=0,
+        on_outcome=failures.note,
+    )
+    return [one for name, one in works.items() if name not in failures.reasons]
+
+
+class _Failures:
+    """What could not be upscaled, by name, also in failed.jsonl."""
+
+    def __init__(self, run: Run[Options], sources: Mapping[str, str]) -> None:
+        self.reasons: dict[str, str] = {}
+        self._sources = sources
+        self._path = run.folder.path / "failed.jsonl"
+        self._place = f"{run.folder.url}/failed.jsonl"
+        self._path.unlink(missing_ok=True)
+        self._strict = run.options.strict
+
+    def note(self, outcome: Any) -> bool:
+        """Take note of an outcome; whether it is a failure."""
+        if outcome.error is None:
+            return False
+        if outcome.exit_code == UnavailableError.exit_code:
+            # Not the file's fault, and the next one would fare no better.
+            raise UnavailableError(outcome.error)
+        if outcome.name in self.reasons:
+            return True
+        name, reason = _printable(outcome.name), _printable(outcome.error)
+        self.reasons[outcome.name] = reason
+        LOG.warning("%s: %s", name, reason)
+        line = {
+            "name": name,
+            "source": _printable(self._sources[outcome.name]),
+            "reason": reason,
+        }
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if self._strict:
+            raise PartlyFailedError(
+                f"stopped at the first failure (--strict): {name}: {reason}",
+                {"failed": 1, "failures": {name: reason}},
+            )
+        return True
+
+    def summary(self, files: int) -> str:
+        """One line."""
+        some = [f"{_printable(name)}: {why}" for name, why in self.reasons.items()]
+        more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
+        return (
+            f"{len(some)} of {files} files failed ({'; '.join(some[:NAMED])}{more}); all are in "
+            f"{self._place}, and the same command tries them again"
+        )
+
+
+def _read_model(name: str) -> bytes:
+    from srgan.upscaling.model_choice import read_model
+
+    return read_model(name if name in ("default", "bicubic") else remote.absolute(name))
+
+
+def _device() -> str:
+    # Runs on an executor.
+    task = TaskContext.get()
+    gpu = task.resources().get("gpu") if task is not None else None
+    return f"cuda:{gpu.addresses[0]}" if gpu is not None else "cpu"
+
+
+def _printable(name: str) -> str:
+    """A file name, whose bytes need not be text, as text in one line."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _check_manifest(output: str, model: bytes, fresh: bool) -> None:
+    """See that a folder does not get results of two models, and note down the model.
+
+    Raises:
+        UsageError: what lies there is another model's.
+    """
+    from srgan import storage
+
+    path, digest = storage.join(output, MANIFEST), hashlib.sha256(model).hexdigest()
+    if storage.exists(path) and not fresh:
+        if json.loads(storage.read_bytes(path)).get("model") == digest:
+            return
+        raise UsageError(
+            f"--output {output} holds results of another model; choose another folder, or do all "
+            "of them again with --fresh"
+        )
+    storage.write_atomically(path, json.dumps({"model": digest}).encode() + b"\n")
+
+
+def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    """The table at the end."""
+    rows = [
+        ("files", f"{metrics['files']} ({metrics['done_before']} done before)"),
+        ("done", f"{metrics['images']} images, {metrics['videos']} videos"),
+    ]
+    if metrics["megapixels_per_second"]:
+        rate = metrics["megapixels_per_second"]
+        rows.append(("megapixels", f"{metrics['megapixels']:.1f}, {rate:.2f} a second"))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(run_job("upscale", __doc__ or "", Options, work, summary, looks_again=True))

@@ -1,0 +1,59 @@
+"""Time SRResNet steps on the ranks that torchrun has started; prints a line of JSON.
+
+python -m torch.distributed.run --nproc-per-node 2 \
+    scripts/benchmarks/sides/srgan_steps.py BATCH_SIZE STEPS THREADS_A_RANK
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+
+from srgan.batches import CropSampler
+from srgan.distributed import joined_ranks
+from srgan.measurement import waiting_share
+from srgan.options import TrainOptions
+from srgan.phases import SrresnetPhase
+
+WARM_UP = 1
+
+
+def main(batch_size: str, steps: str, threads: str) -> None:
+    """Time the steps, the first left out."""
+    torch.set_num_threads(int(threads))
+    with joined_ranks() as ranks:
+        options = TrainOptions(batch_size=int(batch_size))
+        pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
+        sampler = CropSampler(
+            list(pixels),
+            *(options.crop_size, options.batch_size, options.seed, ranks.device),
+            *(ranks.rank, ranks.world_size),
+        )
+        phase = SrresnetPhase(options, ranks, None)
+        seconds = []
+        for number in range(int(steps) + WARM_UP):
+            started = time.perf_counter()
+            phase.compute_gradients(sampler.batch(0, number))
+            phase.apply_gradients(number, 1e-4)
+            seconds.append(time.perf_counter() - started)
+        waiting = waiting_share(phase, sampler.batch(0, 0), ranks)
+        # The sum over ranks, in KiB.
+        memory = torch.tensor(float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+        memory = ranks.mean(memory) * ranks.world_size
+    if ranks.rank == 0:
+        figures = {
+            "crops_per_second": options.batch_size / statistics.median(seconds[WARM_UP:]),
+            "waiting_share": waiting,
+            "peak_memory_bytes": 1024 * float(memory),
+        }
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,117 @@
+"""Upscaling: the job on one and on two executors of a core, and a plain loop of torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clusters.loopback import loopback_cluster
+from PIL import Image
+
+from benchmarks.charts import bars_of
+from benchmarks.measured import Measured, run_measured
+from srgan.images import read_images
+
+ROOT = Path(__file__).resolve().parents[2]
+SIDE = 192
+PLAIN = "plain torch, one process of one thread"
+LOG = logging.getLogger("benchmark")
+
+
+def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Each takes its turn, `options.rounds` times, on the same pictures."""
+    work = folder / "upscale"
+    shutil.rmtree(work, ignore_errors=True)
+    megapixels = _write_pictures(work / "pictures", options.pictures)
+    rates: dict[str, list[float]] = {"1": [], "2": [], PLAIN: []}
+    memory: dict[str, list[int]] = {name: [] for name in rates}
+    with loopback_cluster(work / "cluster", 2, 1, "2g") as master:
+        for number in range(options.rounds):
+            for executors in (1, 2):
+                rate, peak = _upscale(work, master, executors, f"{executors}-{number}")
+                rates[str(executors)].append(rate)
+                memory[str(executors)].append(peak)
+            plain = _plain(work / "pictures")
+            rates[PLAIN].append(megapixels / plain.seconds)
+            memory[PLAIN].append(plain.peak_bytes)
+            LOG.info("round %d of %d: %s", number + 1, options.rounds, rates)
+    report = {
+        "pictures": options.pictures,
+        "side": SIDE,
+        "megapixels": megapixels,
+        "rates": rates,
+        "peak_bytes": {name: max(peaks) for name, peaks in memory.items()},
+    }
+    draw_chart(folder / "upscale.png", report)
+    return report
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The comparison as a table."""
+    medians = {name: statistics.median(rates) for name, rates in report["rates"].items()}
+    lines = [
+        f"| {report['pictures']} pictures of {report['side']} x {report['side']}, default model "
+        "| output megapixels/s | to one executor | to plain | memory of a process |",
+        "|---|---|---|---|---|",
+    ]
+    for name, rate in medians.items():
+        title = f"upscale.py, executors of one core: {name}" if name != PLAIN else PLAIN
+        low, high = min(report["rates"][name]), max(report["rates"][name])
+        lines.append(
+            f"| {title} | {rate:.2f} ({low:.2f} to {high:.2f}) | {rate / medians['1']:.2f} "
+            f"| {rate / medians[PLAIN]:.2f} | {report['peak_bytes'][name] / 2**20:.0f} MiB |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _write_pictures(folder: Path, count: int) -> float:
+    """Cut squares out of the sample pictures; millions of pixels of their upscaled versions."""
+    folder.mkdir(parents=True)
+    sources = read_images(str(ROOT / "data/sample/train"), SIDE).usable
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels = sources[number % len(sources)].pixels
+        top, left = (int(generator.integers(side - SIDE + 1)) for side in pixels.shape[:2])
+        square = pixels[top : top + SIDE, left : left + SIDE]
+        Image.fromarray(square).save(folder / f"{number}.png")
+    return count * 16 * SIDE * SIDE / 1e6
+
+
+def _upscale(work: Path, master: str, executors: int, name: str) -> tuple[float, int]:
+    """Output megapixels a second, and bytes of the largest task."""
+    run_dir = work / f"run-{name}"
+    command = [
+        *("spark-submit", "--properties-file", str(ROOT / "conf/lab-2pc.conf")),
+        *("--master", master, "--executor-cores", "1", "--total-executor-cores", str(executors)),
+        *(str(ROOT / "jobs/upscale.py"), "--input", str(work / "pictures")),
+        *("--output", str(work / f"out-{name}"), "--run-dir", str(run_dir)),
+    ]
+    environment = {**os.environ, "SPARK_CLUSTER_FOLDER": str(work / "cluster")}
+    measured = run_measured(command, environment, of="deploy.worker.Worker")
+    metrics = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["metrics"]
+    return metrics["megapixels_per_second"], measured.peak_bytes
+
+
+def _plain(folder: Path) -> Measured:
+    """From starting Python to the last file written."""
+    program = Path(__file__).resolve().parent / "sides" / "plain_upscale.py"
+    return run_measured([sys.executable, program, folder, folder.parent / "plain"])
+
+
+def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
+    """Each side's median rate, with the range of its runs."""
+    names = {"1": "1 executor", "2": "2 executors", PLAIN: "plain torch, 1 thread"}
+    bars_of(
+        path,
+        {title: report["rates"][name] for name, title in names.items()},
+        "output megapixels/s",
+    )

@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# What Spark and BigDL need of machines that lack it. Sourced by .venv/bin/activate.
+
+# In cron's locale a JVM loses all letters of file names but the English ones.
+case "${LC_ALL:-${LC_CTYPE:-${LANG:-}}}" in
+    *[Uu][Tt][Ff]*) ;;
+    *) export LC_ALL=C.UTF-8 ;;
+esac
+
+# Neither starts on a machine whose own name leads nowhere.
+if ! getent ahosts "$(uname -n)" >/dev/null 2>&1; then
+    export SPARK_LOCAL_HOSTNAME=localhost
+    if { cat /etc/hosts && echo "127.0.0.1 localhost $(uname -n)"; } >"$VIRTUAL_ENV/hosts"; then
+        export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -Djdk.net.hosts.file='$VIRTUAL_ENV/hosts'"
+    fi
+fi 2>/dev/null

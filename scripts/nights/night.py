@@ -1,0 +1,123 @@
+"""The jobs of one night, one after another, and what became of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.run_folder import write_atomically
+from nights.config import NightlyJob
+
+NIGHT_FILE = "night.json"
+# Between SIGTERM, upon which a job writes a checkpoint, and SIGKILL.
+GRACE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        name: as in conf/nightly.toml.
+        job: what was run.
+        code: its exit code; None where it had to be ended.
+        seconds: how long it took.
+        error: the last line that it said on stderr, where it failed.
+    """
+
+    name: str
+    job: str
+    code: int | None
+    seconds: float
+    error: str | None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it ended well."""
+        return self.code == 0
+
+
+def run_job(job: NightlyJob, night: Path) -> Outcome:
+    """Run a job with its run folder in the night's; its output goes beside it, into NAME.out."""
+    words = [*job.command_line(night), "--run-dir", str(night / job.name)]
+    submit = ["bash", str(ROOT / "scripts" / "submit.sh"), job.job, "--profile", job.profile]
+    return _run([*submit, "--", *words], job.name, job.job, night, job.time_limit_minutes * 60)
+
+
+def fetch(data_set: str, night: Path) -> Outcome:
+    """Fetch what is missing of a data set."""
+    command = ["python", str(ROOT / "scripts" / "fetch_data.py"), data_set]
+    return _run(command, f"fetch-{data_set}", "fetch_data", night, 3600)
+
+
+def write_night(
+    night: Path, started: str, outcomes: Sequence[Outcome], regressions: Sequence[str]
+) -> None:
+    """Store what became of a night."""
+    content = {
+        "started": started,
+        "jobs": [asdict(outcome) for outcome in outcomes],
+        "regressions": list(regressions),
+    }
+    write_atomically(night / NIGHT_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def read_nights(runs: Path) -> list[tuple[Path, Mapping[str, Any]]]:
+    """The folders of all finished nights and their night.json, the oldest first."""
+    found = []
+    for path in sorted(runs.glob(f"*/{NIGHT_FILE}")):
+        try:
+            found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def _run(command: Sequence[str], name: str, job: str, night: Path, seconds: float) -> Outcome:
+    begin = time.monotonic()
+    with (
+        open(night / f"{name}.out", "wb") as out,
+        open(night / f"{name}.err", "wb") as err,
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        ) as process,
+    ):
+        code, error = _wait(process, seconds)
+    if code and error is None:
+        lines = (night / f"{name}.err").read_text(encoding="utf-8", errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        error = said[-1] if said else f"ended with {code} and said nothing"
+    return Outcome(name, job, code, round(time.monotonic() - begin, 1), error)
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> tuple[int | None, str | None]:
+    try:
+        return process.wait(seconds), None
+    except subprocess.TimeoutExpired:
+        _end(process)
+        return None, f"took longer than its limit of {seconds / 60:g} minutes and was ended"
+    except BaseException:
+        # Whoever ends the night ends its job, too.
+        _end(process)
+        raise
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,46 @@
+"""Reduce photographs, so that a crop of a training holds detail and no traces of JPEG.
+
+    python scripts/reduce_pictures.py data/budgie --to data/budgie-1280 --longest 1280
+
+Every picture of the folders comes out as a PNG whose longer side has at most that many pixels;
+smaller ones stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from jobs.runtime.errors import EXIT_OK, exit_code_of, one_line
+from srgan.errors import BadDataError, MissingDataError
+from srgan.images import read_images
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Reduce all pictures and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", help="with pictures")
+    parser.add_argument("--to", type=Path, required=True, help="folder to fill")
+    parser.add_argument("--longest", type=int, default=1280, help="longer side, pixels [1280]")
+    options = parser.parse_args(argv)
+    options.to.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in options.folders:
+            for name, pixels in read_images(folder).usable:
+                image = Image.fromarray(pixels)
+                image.thumbnail((options.longest, options.longest), Image.Resampling.LANCZOS)
+                image.save(options.to / f"{Path(name).stem}.png")
+    except (BadDataError, MissingDataError) as error:
+        print(f"reduce_pictures: error: {one_line(error)}", file=sys.stderr)
+        return exit_code_of(error)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

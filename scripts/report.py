@@ -1,0 +1,47 @@
+"""Show all runs below a folder on one self-contained HTML page, or as Markdown in the terminal.
+
+python scripts/report.py                          # runs/report.html
+python scripts/report.py --runs runs/nightly --output /srv/www/report.html
+python scripts/report.py --format markdown
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from reports.page import write_page
+from reports.text import render_text
+
+from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.errors import EXIT_MISSING_DATA, EXIT_OK
+
+
+def main() -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the page [DIR/report.html]")
+    parser.add_argument("--format", choices=("html", "markdown"), default="html")
+    options = parser.parse_args()
+    if not options.runs.is_dir():
+        print(f"report: error: --runs {options.runs}: no such folder", file=sys.stderr)
+        return EXIT_MISSING_DATA
+    if options.format == "markdown":
+        print(render_text(options.runs))
+        return EXIT_OK
+    output = options.output or options.runs / "report.html"
+    try:
+        write_page(options.runs, output)
+    except OSError as error:
+        print(f"report: error: --output {output}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(output)
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

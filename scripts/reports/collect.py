@@ -1,0 +1,120 @@
+"""The runs below a folder, and what is worth comparing of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
+
+# How fast a job did its work: the metric and its unit.
+RATES = {
+    "records_per_second": "records/s",
+    "crops_per_second": "crops/s",
+    "megapixels_per_second": "megapixels/s",
+}
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run that has written its result.json.
+
+    Attributes:
+        folder: its run folder.
+        name: the folder's path below the one that was searched.
+        result: the content of result.json.
+    """
+
+    folder: Path
+    name: str
+    result: Mapping[str, Any]
+
+    @property
+    def job(self) -> str:
+        """Such as "train_lenet"."""
+        return str(self.result["job"])
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether it ended well."""
+        return self.result["status"] == "ok"
+
+    @property
+    def started(self) -> datetime:
+        """When it began."""
+        return datetime.fromisoformat(self.result["started"])
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return float(self.result["seconds"])
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What it measured; empty after most failures."""
+        return self.result["metrics"]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of digits that were read right, 0 to 1."""
+        return self.metrics.get("top1_accuracy")
+
+    @property
+    def psnr(self) -> dict[str, float]:
+        """PSNR (Y, dB) by test set, of the model that was trained, or judged last."""
+        found = {}
+        for test_set, scores in self.metrics.get("test_sets", {}).items():
+            values = scores if "psnr_y" in scores else list(scores.values())[-1]
+            found[test_set] = float(values["psnr_y"])
+        return found
+
+    @property
+    def rate(self) -> tuple[float, str] | None:
+        """Work done in a second, and its unit."""
+        for key, unit in RATES.items():
+            if self.metrics.get(key):
+                return float(self.metrics[key]), unit
+        return None
+
+    @property
+    def quality(self) -> str:
+        """The most telling result in a few words."""
+        if not self.is_ok:
+            return str(self.result["error"])
+        if self.accuracy is not None:
+            return f"{100 * self.accuracy:.2f} %"
+        if self.psnr:
+            return ", ".join(f"{name} {value:.2f} dB" for name, value in self.psnr.items())
+        if "done" in self.metrics:
+            return f"{self.metrics['done']} files"
+        return "done"
+
+
+def find_runs(root: Path) -> list[RecordedRun]:
+    """All runs below a folder, the oldest first; what is no whole result.json is passed over."""
+    runs = []
+    for path in root.rglob(RESULT_FILE):
+        try:
+            run = RecordedRun(
+                path.parent,
+                str(path.parent.relative_to(root)),
+                json.loads(path.read_text(encoding="utf-8")),
+            )
+            _ = (run.job, run.is_ok, run.started, run.seconds, run.quality)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        runs.append(run)
+    return sorted(runs, key=lambda run: (run.started, run.name))
+
+
+def last_lines(run: RecordedRun, count: int = 12) -> list[str]:
+    """The end of a run's log.txt."""
+    try:
+        text = (run.folder / LOG_FILE).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rstrip().splitlines()[-count:]

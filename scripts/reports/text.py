@@ -1,0 +1,71 @@
+"""Runs as Markdown tables, for terminals and chats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nights.night import read_nights
+
+from reports import content
+from reports.collect import RecordedRun, find_runs, last_lines
+
+LATEST = 20
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns are as wide as their widest cell."""
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    template = "| " + " | ".join(f"{{:{width}}}" for width in widths) + " |"
+    return "\n".join(template.format(*line) for line in lines)
+
+
+def table_of_runs(runs: Sequence[RecordedRun]) -> str:
+    """A line a run."""
+    return table(
+        ("run", "job", "began", "time", "result", "speed"),
+        (
+            (
+                run.name,
+                run.job,
+                f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+                f"{run.seconds:.0f} s",
+                ("" if run.is_ok else "FAILED: ") + run.quality,
+                "{:.4g} {}".format(*run.rate) if run.rate else "",
+            )
+            for run in runs
+        ),
+    )
+
+
+def render_text(root: Path) -> str:
+    """The report of all runs below a folder."""
+    runs = find_runs(root)
+    parts = ["# Deep learning jobs", ""]
+    nights = read_nights(root)
+    if nights:
+        folder, night = nights[-1]
+        failed = [job for job in night["jobs"] if job["code"] != 0]
+        parts.append(
+            f"The night of {folder.name[:10]}: {len(failed)} of {len(night['jobs'])} failed"
+        )
+        parts += [f"- {job['name']}: {job['error']}" for job in failed]
+        parts += [f"- worse than usual: {line}" for line in night["regressions"]]
+        parts.append("")
+    parts += ["## Latest runs", "", table_of_runs(runs[: -LATEST - 1 : -1]) if runs else "none", ""]
+    for run in content.failures(runs):
+        log = ("    " + line for line in last_lines(run, 5))
+        parts += [f"## {run.name} failed", "", str(run.result["error"]), "", *log, ""]
+    for name, scaling in content.scaling_tables(root):
+        rows = [
+            (
+                f"{row['executors']} x {row['cores']}",
+                row["error"] or f"{row['rate']:.4g}",
+                "" if row["error"] else f"{row['efficiency']:.2f}",
+            )
+            for row in scaling["rows"]
+        ]
+        parts += [f"## {name}", "", table(("executors x cores", "rate", "efficiency"), rows), ""]
+    return "\n".join(parts)

@@ -1,0 +1,117 @@
+"""The runs at a glance, in the terminal.
+
+    python scripts/runs.py list [--runs DIR]
+    python scripts/runs.py show RUN
+    python scripts/runs.py compare RUN RUN
+    python scripts/runs.py clean --keep 10          # of each job; the best stay as well
+
+RUN is a run folder, or its name as `list` shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nights.retention import delete, superfluous
+from reports.collect import RecordedRun, find_runs
+from reports.text import table, table_of_runs
+
+from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.errors import EXIT_OK, JobError, MissingDataError
+
+
+def main() -> int:
+    """The exit code."""
+    options = _parser().parse_args()
+    try:
+        if not options.runs.is_dir():
+            raise MissingDataError(f"--runs {options.runs}: no such folder")
+        options.act(options, find_runs(options.runs))
+    except JobError as error:
+        print(f"runs: error: {error}", file=sys.stderr)
+        return error.exit_code
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(required=True, metavar="list|show|compare|clean")
+    for name, act in (("list", _list), ("show", _show), ("compare", _compare), ("clean", _clean)):
+        verb = verbs.add_parser(name)
+        verb.set_defaults(act=act)
+        verb.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR")
+        if name == "show":
+            verb.add_argument("run")
+        elif name == "compare":
+            verb.add_argument("run", nargs=2)
+        elif name == "clean":
+            verb.add_argument("--keep", type=_positive, required=True, metavar="N")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def _list(_options: argparse.Namespace, runs: list[RecordedRun]) -> None:
+    print(table_of_runs(runs) if runs else "no runs yet")
+
+
+def _show(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
+    print(json.dumps(_find(options.run, runs).result, indent=2))
+
+
+def _compare(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
+    first, second = (_find(name, runs) for name in options.run)
+    for title in ("options", "cluster", "metrics"):
+        one, other = _flat(first.result[title]), _flat(second.result[title])
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        print(f"\n{title}" + ("" if names else ": the same"))
+        if names:
+            rows = [(name, _text(one.get(name)), _text(other.get(name))) for name in names]
+            print(table((title, first.name, second.name), rows))
+
+
+def _clean(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
+    doomed: list[Path] = []
+    for job in {run.job for run in runs}:
+        members = [run for run in runs if run.job == job]
+        by_folder = {run.folder: [run] for run in members}
+        doomed += superfluous(by_folder, list(by_folder), options.keep)
+    delete(doomed)
+    print(f"deleted {len(doomed)} of {len(runs)} runs")
+
+
+def _find(name: str, runs: list[RecordedRun]) -> RecordedRun:
+    for run in runs:
+        if run.name == name.rstrip("/") or run.folder.resolve() == Path(name).resolve():
+            return run
+    raise MissingDataError(f"{name}: no such run; python scripts/runs.py list shows them")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names; lists such as a history are left out."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found.update(_flat(value, f"{prefix}{key}."))
+        elif not isinstance(value, list):
+            found[prefix + key] = value
+    return found
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Which model file a name stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from srgan import storage
+from srgan.errors import MissingDataError
+from srgan.export import ModelDescription, decode_generator, encode_generator
+from srgan.models import build_model
+
+DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "weights" / "default.safetensors"
+# What a run folder may hold, the most finished first.
+OF_A_RUN = ("srgan.safetensors", "srresnet-best.safetensors", "srresnet.safetensors")
+
+
+def read_model(name: str) -> bytes:
+    """The content of a model file, which is checked to be one.
+
+    Args:
+        name: "default", "bicubic", a model file, or the run folder of a training; local or a URL.
+
+    Raises:
+        MissingDataError: it is not there.
+        BadDataError: it is no model of this project.
+    """
+    if name == "bicubic":
+        description = ModelDescription(
+            model="bicubic", residual_blocks=1, channels=1, phase="none", step=0
+        )
+        return encode_generator(build_model("bicubic"), description)
+    path = str(DEFAULT_MODEL) if name == "default" else name
+    if not path.endswith(".safetensors"):
+        candidates = [storage.join(path, file) for file in OF_A_RUN]
+        found = next((file for file in candidates if storage.exists(file)), None)
+        if found is None and not storage.exists(path):
+            raise MissingDataError(f"--model {name}: no such file or folder")
+        if found is None and storage.is_folder(path):
+            raise MissingDataError(f"--model {name}: no {' or '.join(OF_A_RUN)} in this folder")
+        path = found or path
+    data = storage.read_bytes(path)
+    decode_generator(data, path)
+    return data

@@ -1,0 +1,159 @@
+"""What there is to do, as plain values that travel between processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from srgan import SCALE
+from srgan.upscaling.tiles import Box
+
+BLOCK_SIDE = 1024
+"""A larger image is cut into blocks of this side, in input pixels."""
+
+SEGMENT_PIXELS = 4_000_000
+"""A video is cut into segments of about so many input pixels, over all their frames."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file to upscale.
+
+    Attributes:
+        name: relative to the input folder; the result has the same name.
+        kind: what it seems to be, by its suffix.
+        source: path or URL.
+        target: path or URL of the result.
+        size: bytes.
+        modified: when it was changed last, in seconds since 1970.
+    """
+
+    name: str
+    kind: Literal["image", "video"]
+    source: str
+    target: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The frames of a video from one time to another.
+
+    Attributes:
+        start: presentation time of the first frame, in units of the stream's time base.
+        end: presentation time of the first frame that is no longer part; None at the end.
+        seek: decoding time of the key frame from which they can be decoded.
+        frames: how many there are, as far as known beforehand.
+    """
+
+    start: int
+    end: int | None
+    seek: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an entry that is done at one go; the whole of it where there is but one.
+
+    Attributes:
+        entry: the file.
+        number: counts the pieces of an entry, from 0.
+        part: box of an image or segment of a video.
+        pixels: input pixels.
+        path: where its result is kept until all are there; None if it is the entry's result.
+    """
+
+    entry: Entry
+    number: int
+    part: Box | Segment
+    pixels: int
+    path: str | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """An entry and its pieces.
+
+    Attributes:
+        width: of the image or of a frame, in input pixels.
+        height: likewise.
+        parts: folder of the pieces' results, if there is more than one piece.
+    """
+
+    entry: Entry
+    width: int
+    height: int
+    pieces: Sequence[Piece] = field(default=())
+    parts: str | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Input pixels, over all frames."""
+        return sum(piece.pixels for piece in self.pieces)
+
+    @property
+    def output_megapixels(self) -> float:
+        """Millions of pixels of the result."""
+        return output_megapixels(self.pixels)
+
+
+def output_megapixels(pixels: int) -> float:
+    """Millions of pixels that so many input pixels become."""
+    return pixels * SCALE * SCALE / 1e6
+
+
+def image_work(entry: Entry, width: int, height: int, parts: str) -> Work:
+    """An image in blocks, row by row.
+
+    Args:
+        entry: the file.
+        width: in pixels.
+        height: in pixels.
+        parts: folder for the results of blocks, if there are several.
+    """
+    boxes = list(Box(0, 0, width, height).cells(BLOCK_SIDE))
+    several = len(boxes) > 1
+    pieces = [
+        Piece(entry, number, box, box.width * box.height, f"{parts}/{number}" if several else None)
+        for number, box in enumerate(boxes)
+    ]
+    return Work(entry, width, height, pieces, parts if several else None)
+
+
+def video_work(
+    entry: Entry,
+    width: int,
+    height: int,
+    times: Sequence[int],
+    keys: Sequence[tuple[int, int]],
+    parts: str,
+) -> Work:
+    """A video in segments.
+
+    Args:
+        entry: the file.
+        width: of a frame, in pixels.
+        height: of a frame, in pixels.
+        times: presentation times of all frames, ascending, at least one.
+        keys: presentation and decoding time of all key frames, ascending, at least one.
+        parts: folder for the results of the segments.
+    """
+    count = max(1, math.ceil(len(times) * width * height / SEGMENT_PIXELS))
+    frames = math.ceil(len(times) / count)
+    pieces = []
+    for number, first in enumerate(range(0, len(times), frames)):
+        last = min(first + frames, len(times))
+        before = [decoding for shown, decoding in keys if shown <= times[first]]
+        segment = Segment(
+            start=times[first],
+            end=times[last] if last < len(times) else None,
+            seek=before[-1] if before else keys[0][1],
+            frames=last - first,
+        )
+        pixels = segment.frames * width * height
+        pieces.append(Piece(entry, number, segment, pixels, f"{parts}/{number}"))
+    return Work(entry, width, height, pieces, parts)

@@ -1,0 +1,203 @@
+"""What a process does with a piece: read, upscale, write under another name, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from srgan import storage
+from srgan.errors import MissingDataError, UnavailableError
+from srgan.export import decode_generator
+from srgan.upscaling import images, videos
+from srgan.upscaling.inputs import WORK_FOLDER
+from srgan.upscaling.pieces import Entry, Piece, Segment, Work, image_work, video_work
+from srgan.upscaling.tiles import Box, Upscaler
+
+TEMPORARY = ".upscaling-"
+"""Begins the names of what is not finished."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every worker gets.
+
+    Attributes:
+        model: a model file's content, as srgan.export writes it.
+        memory_mb: megabytes that the network may take.
+        largest_megapixels: largest image or frame, of the input.
+        threads: of torch.
+    """
+
+    model: bytes
+    memory_mb: int
+    largest_megapixels: float
+    threads: int
+
+    @lru_cache(maxsize=1)  # noqa: B019
+    def upscaler(self, device: str) -> Upscaler:
+        """The network on a device such as "cpu" or "cuda:0"; a process builds it once.
+
+        Raises:
+            OptionsError: memory_mb is too little for it.
+            UnavailableError: torch cannot use that device.
+        """
+        if device != "cpu" and not torch.cuda.is_available():
+            raise UnavailableError(
+                f"Spark gave {device}, but torch sees no GPU there; install its CUDA build, or "
+                "take a profile without GPUs"
+            )
+        torch.set_num_threads(self.threads)
+        network, description = decode_generator(self.model, "the model")
+        return Upscaler.of(network, description, torch.device(device), self.memory_mb)
+
+
+class Outcome(NamedTuple):
+    """What became of an entry, or of a piece of one; never an exception."""
+
+    name: str
+    """Of the entry."""
+    value: Any
+    error: str | None
+    """Why it failed, in one line."""
+    exit_code: int | None = None
+    """Of the error, if it has one."""
+
+
+def attempt(name: str, function: Callable[..., Any], *arguments: Any) -> Outcome:
+    """Call a function on an entry of that name; what it raises is the outcome."""
+    try:
+        return Outcome(name, function(*arguments), None)
+    except Exception as error:
+        text, code = " ".join(str(error).split()), getattr(error, "exit_code", None)
+        reason = text if text and code is not None else f"{type(error).__name__}: {text}"
+        return Outcome(name, None, reason, code)
+
+
+def cut(entry: Entry, work_folder: str, tools: Tools) -> Work:
+    """Look into a file and say into what pieces it is cut.
+
+    Args:
+        entry: the file.
+        work_folder: where pieces may keep their results.
+        tools: the limits.
+
+    Raises:
+        BadDataError, MissingDataError: it cannot be upscaled.
+    """
+    version = (entry.name, entry.size, entry.modified, hashlib.sha256(tools.model).hexdigest())
+    parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
+    with local_file(entry.source) as path:
+        if entry.kind == "image":
+            size = images.probe_image(path, tools.largest_megapixels)
+            return image_work(entry, *size, parts)
+        video = videos.probe_video(path, tools.largest_megapixels)
+        return video_work(entry, video.width, video.height, video.times, video.keys, parts)
+
+
+def do(piece: Piece, tools: Tools, device: str) -> None:
+    """Upscale a piece, unless its result is there.
+
+    Raises:
+        BadDataError, MissingDataError: its source cannot be read.
+    """
+    if piece.path is not None and storage.exists(piece.path):
+        return
+    upscaler = tools.upscaler(device)
+    with local_file(piece.entry.source) as source:
+        if isinstance(piece.part, Segment):
+            assert piece.path is not None
+            with new_file(piece.path) as path:
+                videos.upscale_segment(source, piece.part, upscaler, path)
+            return
+        pixels = images.upscale_block(source, piece.part, upscaler)
+        with new_file(piece.path or piece.entry.target) as path:
+            if piece.path is None:
+                images.write_image(path, pixels, source)
+            else:
+                images.write_block(path, pixels)
+
+
+def put_together(work: Work) -> None:
+    """Make the result of an entry from those of its pieces, and delete these."""
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(local_file(work.entry.source))
+        paths = [Path(stack.enter_context(local_file(one.path or ""))) for one in work.pieces]
+        with new_file(work.entry.target) as target:
+            if work.entry.kind == "video":
+                videos.join_segments(target, paths, source)
+            else:
+                boxes = [piece.part for piece in work.pieces if isinstance(piece.part, Box)]
+                images.join_blocks(target, paths, boxes, source)
+    if work.parts is not None:
+        system, folder = url_to_fs(work.parts)
+        system.rm(folder, recursive=True)
+
+
+@contextlib.contextmanager
+def local_file(path: str) -> Iterator[str]:
+    """A file's path on this machine: itself, or a copy for as long as the block lasts.
+
+    Raises:
+        MissingDataError: it is not there or may not be read.
+    """
+    system, inner = url_to_fs(path)
+    if isinstance(system, LocalFileSystem):
+        try:
+            with open(inner, "rb"):
+                pass
+        except OSError as error:
+            raise MissingDataError(f"cannot be read ({error.strerror})") from error
+        yield inner
+        return
+    with tempfile.TemporaryDirectory(prefix="upscale-") as folder:
+        copy = Path(folder) / f"copy{Path(inner).suffix}"
+        try:
+            system.get_file(inner, str(copy))
+        except OSError as error:
+            raise MissingDataError(f"cannot be read ({error})") from error
+        yield str(copy)
+
+
+@contextlib.contextmanager
+def new_file(target: str) -> Iterator[Path]:
+    """A path to write to; what was written there becomes the target in one step."""
+    system, inner = url_to_fs(target)
+    folder, _, name = inner.rpartition("/")
+    system.makedirs(folder, exist_ok=True)
+    is_local = isinstance(system, LocalFileSystem)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder if is_local else None) as place:
+        # A name of its own: the real one may be as long as the file system allows.
+        path = Path(place) / f"new{Path(name).suffix}"
+        yield path
+        if is_local:
+            path.replace(inner)
+            return
+        copy = f"{folder}/{TEMPORARY}{path.parent.name}"
+        system.put_file(str(path), copy)
+        system.mv(copy, inner, overwrite=True)
+
+
+def remove_leftovers(folder: str, known: Sequence[str]) -> None:
+    """Delete what processes that were killed left behind in an output folder.
+
+    Args:
+        folder: the output folder.
+        known: folders of pieces' results that are still wanted.
+    """
+    system, root = url_to_fs(folder)
+    wanted = {path.rpartition("/")[2] for path in known}
+    for place, folders, _ in list(system.walk(root)):
+        for name in folders:
+            is_old_part = place.rpartition("/")[2] == WORK_FOLDER and name not in wanted
+            if name.startswith(TEMPORARY) or is_old_part:
+                system.rm(f"{place}/{name}", recursive=True)

@@ -1,0 +1,30 @@
+"""scripts/reduce_pictures.py: what a training gets instead of large photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reduce_pictures
+from PIL import Image
+from srgan_samples import sample_pixels
+
+
+def test_large_pictures_become_smaller_and_small_ones_stay(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    Image.fromarray(sample_pixels(80, 200)).save(source / "wide.jpg", quality=95)
+    Image.fromarray(sample_pixels(40, 30)).save(source / "small.png")
+    arguments = [str(source), "--to", str(tmp_path / "out"), "--longest", "100"]
+    assert reduce_pictures.main(arguments) == 0
+    assert Image.open(tmp_path / "out/wide.png").size == (100, 40)
+    small = np.asarray(Image.open(tmp_path / "out/small.png"))
+    assert np.array_equal(small, sample_pixels(40, 30))
+
+
+def test_a_folder_without_pictures_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reduce_pictures.main([str(tmp_path), "--to", str(tmp_path / "out")]) == 66
+    assert str(tmp_path) in capsys.readouterr().err
