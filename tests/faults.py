@@ -132,6 +132,12 @@ def unplug(cluster: StandaloneCluster) -> None:
         # A rank's helper may be ending by itself.
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    # Or the next one to be unplugged may be the same, which is only ending.
+    wait_until(
+        lambda: worker not in processes_with("deploy.worker.Worker", cluster.master),
+        20,
+        f"Worker {worker.pid} does not end",
+    )
 
 
 def on(cluster: StandaloneCluster) -> dict[str, Any]:
