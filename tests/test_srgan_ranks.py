@@ -134,7 +134,8 @@ def test_under_torchrun(tmp_path):
         "from srgan.training import train\n"
         f"options = TrainOptions(**{tiny_options(phase='srresnet').model_dump()!r})\n"
         f"metrics = train(options, {str(data)!r}, {{}}, {str(tmp_path / 'run')!r})\n"
-        "print('ranks', metrics['world_size'], 'steps', metrics['steps'])\n"
+        # One string: of several, each is a write of its own, and two ranks write.
+        "print(f\"ranks {metrics['world_size']} steps {metrics['steps']}\\n\", end='')\n"
     )
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     done = subprocess.run(
