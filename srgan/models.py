@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
+from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
 
 ModelName = Literal["srresnet", "srcnn", "bicubic"]
 
@@ -33,7 +34,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
-            nn.PReLU(),
+            SharedPReLU(),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
@@ -57,14 +58,14 @@ class Generator(nn.Module):
         self, residual_blocks: int = 16, channels: int = 64, bicubic_skip: bool = False
     ) -> None:
         super().__init__()
-        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), nn.PReLU())
+        self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), SharedPReLU())
         self.body = nn.Sequential(
             *(ResidualBlock(channels) for _ in range(residual_blocks)),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
         self.upscale = nn.Sequential(*_sub_pixel_stage(channels), *_sub_pixel_stage(channels))
-        self.tail = nn.Conv2d(channels, 3, 9, padding=4)
+        self.tail = FewOutputsConv2d(channels, 3, 9)
         self.skip = Bicubic() if bicubic_skip else None
         if bicubic_skip:
             nn.init.zeros_(self.tail.weight)
@@ -77,7 +78,7 @@ class Generator(nn.Module):
 
 
 def _sub_pixel_stage(channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()]
+    return [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), SharedPReLU()]
 
 
 class Discriminator(nn.Module):

@@ -30,6 +30,7 @@ from srgan.export import load_generator
 from srgan.images import read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
+from srgan.memory import keep_freed_memory
 from srgan.options import PHASES, PhaseName, TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.run_folder import RunFolder
@@ -79,6 +80,8 @@ def train(
         WriteError: the run folder cannot be written.
     """
     with joined_ranks() as ranks:
+        if ranks.device.type == "cpu":
+            keep_freed_memory()
         if options.batch_size % ranks.world_size:
             raise OptionsError(
                 f"batch_size {options.batch_size} cannot be shared equally by "

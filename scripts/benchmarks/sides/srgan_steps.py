@@ -18,6 +18,7 @@ import torch
 from srgan.batches import CropSampler
 from srgan.distributed import joined_ranks
 from srgan.measurement import waiting_share
+from srgan.memory import keep_freed_memory
 from srgan.options import TrainOptions
 from srgan.phases import SrresnetPhase
 
@@ -27,6 +28,7 @@ WARM_UP = 1
 def main(batch_size: str, steps: str, threads: str) -> None:
     """Time the steps, the first left out."""
     torch.set_num_threads(int(threads))
+    keep_freed_memory()
     with joined_ranks() as ranks:
         options = TrainOptions(batch_size=int(batch_size))
         pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
