@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from pydantic import Field
 from jobs.runtime import remote
 from jobs.runtime.errors import UsageError
 from jobs.runtime.job import Run, run_job
+from jobs.runtime.names import short_names, split_paths
 from jobs.runtime.options import JobOptions
 
 LOG = logging.getLogger("jobs.evaluate_srgan")
@@ -160,18 +160,9 @@ def _write_csv(path: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]])
 
 
 def _named(paths: str, option: str) -> dict[str, str]:
-    """Paths by a short name: the file's, with its folder in front where two are alike."""
-    given = [path.strip().rstrip("/") for path in paths.split(",") if path.strip()]
-    given = [remote.absolute(path) for path in given]
-    short = [os.path.basename(path).removesuffix(".safetensors") for path in given]
-    if len(set(short)) < len(short):
-        short = [
-            os.path.join(os.path.basename(os.path.dirname(path)), name)
-            for path, name in zip(given, short, strict=True)
-        ]
-    if len(set(short)) < len(short):
-        raise UsageError(f"{option} {paths}: two have the same name")
-    return dict(zip(short, given, strict=True))
+    """Absolute paths by a short name."""
+    given = split_paths(paths)
+    return dict(zip(short_names(given, option), map(remote.absolute, given), strict=True))
 
 
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

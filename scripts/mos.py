@@ -1,0 +1,137 @@
+"""The MOS test: people rate pictures from 1 to 5 in their browsers, and the methods are compared.
+
+    python scripts/mos.py prepare --study runs/mos --runs runs/small,bicubic,original \\
+        --images data/Set5,data/Set14
+    python scripts/mos.py serve --study runs/mos --host 0.0.0.0
+    python scripts/mos.py results --study runs/mos
+
+prepare renders every method on every image once. A method is a run folder or a model file of
+train_srgan.py, or default (the model that comes along), bicubic, nearest or original; each folder
+of images is an image set.
+
+serve prints the invitation, a link that you send to your raters, and runs until it is
+stopped. It listens on this machine alone (127.0.0.1) unless --host says otherwise. Ratings are on
+the disk before a rater sees the next picture; start it again at any time.
+
+results prints mean opinion scores and Wilcoxon tests, and writes results.md, results.json,
+ratings.csv and mos.png into the study's folder.
+
+Exit codes: 0 done; 2 usage; 65 bad data; 66 missing data; 69 the address is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
+from jobs.runtime.names import split_paths
+
+THREADS = 8
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what was asked for and return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = _parser().parse_args(argv)
+    try:
+        options.action(options)
+    except Exception as error:
+        if not hasattr(error, "exit_code") and not isinstance(error, OSError):
+            raise
+        print(f"mos: error: {one_line(error)}", file=sys.stderr)
+        return exit_code_of(error)
+    return EXIT_OK
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Render the pictures."""
+    # torch takes seconds to import, and only this needs it.
+    from studies.prepare import prepare as render
+
+    study = render(options.study, split_paths(options.runs), split_paths(options.images))
+    print(f"{len(study.methods)} methods on {len(study.images)} images: {options.study}")
+    print(f"next: python scripts/mos.py serve --study {options.study}")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve the study until SIGINT or SIGTERM."""
+    from studies.app import create_app
+    from studies.study import read_study
+    from waitress import create_server
+
+    # It warns whenever a request has to wait for a moment.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    app = create_app(options.study)
+    try:
+        server: Any = create_server(
+            app,
+            host=options.host,
+            port=options.port,
+            threads=THREADS,
+            connection_limit=400,
+            channel_timeout=30,
+            max_request_header_size=16 << 10,
+            max_request_body_size=64 << 10,
+            ident="",
+        )
+    except (OSError, ValueError, OverflowError) as error:
+        raise UnavailableError(
+            f"--host {options.host} --port {options.port}: cannot listen there ({error}); "
+            "choose another"
+        ) from error
+    host = socket.getfqdn() if options.host in ("0.0.0.0", "::") else options.host
+    shown = f"[{host}]" if ":" in host else host
+    token = read_study(options.study).token
+    print(f"invitation: http://{shown}:{server.effective_port}/join/{token}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    server.run()
+    print("stopped; all ratings are saved")
+
+
+def results(options: argparse.Namespace) -> None:
+    """Analyse, write and print."""
+    from studies.output import as_text, write_results
+    from studies.results import analyse
+    from studies.store import read_trials
+    from studies.study import read_study
+
+    study = read_study(options.study)
+    trials = read_trials(options.study)
+    found = analyse(study, trials)
+    write_results(options.study, study, trials, found)
+    print(as_text(found))
+    if not found.scores:
+        print(f"no scores yet: {len(found.raters)} raters have begun, none who counts has finished")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    actions = parser.add_subparsers(required=True, metavar="prepare|serve|results")
+    for action, text in (
+        (prepare, "render every method on every image"),
+        (serve, "let people rate"),
+        (results, "count"),
+    ):
+        own = actions.add_parser(action.__name__, help=text)
+        own.set_defaults(action=action)
+        own.add_argument("--study", type=Path, required=True, metavar="DIR", help="its folder")
+        if action is prepare:
+            own.add_argument("--runs", required=True, metavar="RUN,RUN,...", help="the methods")
+            own.add_argument("--images", required=True, metavar="DIR,DIR,...", help="image sets")
+        elif action is serve:
+            own.add_argument("--host", default="127.0.0.1", help="to listen on [127.0.0.1]")
+            own.add_argument("--port", type=int, default=8321, help="0: any free one [8321]")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""A study: which versions of which pictures people are to rate, in a folder of its own.
+
+study.json     what is compared, and the invitation's token; written last, mode 600
+pictures/      the rendered versions: IMAGE-VERSION.png, by their numbers
+ratings.sqlite raters and their ratings, mode 600
+results.json, ratings.csv, mos.png, results.md: written by `mos.py results`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jobs.runtime.cluster_state import write_private
+from jobs.runtime.errors import EXIT_BAD_DATA, JobError, MissingDataError
+
+STUDY_FILE = "study.json"
+PICTURES = "pictures"
+NEAREST = "nearest"
+ORIGINAL = "original"
+# What the calibration shows, and the ratings that these stand for (SRGAN paper, section 3.3).
+REFERENCES = {NEAREST: 1, ORIGINAL: 5}
+
+
+class DamagedStudyError(JobError):
+    """A file of the study is not what it should be."""
+
+    exit_code = EXIT_BAD_DATA
+
+
+class StudyImage(BaseModel):
+    """A picture that is rated in several versions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    set: str
+    """The image set: the name of its folder."""
+    name: str
+
+
+class Study(BaseModel):
+    """What is compared.
+
+    Attributes:
+        token: who knows it may rate.
+        created: ISO 8601.
+        methods: the names of what is compared, as results call them.
+        sources: what the user called them: run folders, model files, "bicubic", "original".
+        folders: the folders of the images.
+        images: at least three.
+        calibration: the numbers of the two images that the calibration shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: str
+    created: str
+    methods: list[str]
+    sources: list[str]
+    folders: list[str]
+    images: list[StudyImage]
+    calibration: list[int]
+
+    @property
+    def versions(self) -> list[str]:
+        """All rendered versions of an image: the methods and the references."""
+        return [*self.methods, *(name for name in REFERENCES if name not in self.methods)]
+
+    def picture(self, folder: Path, image: int, version: str) -> Path:
+        """The file of a version of an image."""
+        return folder / PICTURES / f"{image:04d}-{self.versions.index(version):02d}.png"
+
+
+def read_study(folder: Path) -> Study:
+    """The study in a folder.
+
+    Raises:
+        MissingDataError: there is none.
+        DamagedStudyError: study.json is no study's.
+    """
+    path = folder / STUDY_FILE
+    try:
+        return Study.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"--study {folder}: no study here; make one with: python scripts/mos.py prepare"
+        ) from error
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedStudyError(f"{path}: not the file of a study ({reason})") from error
+
+
+def write_study(folder: Path, study: Study) -> None:
+    """Store a study in one atomic step, for its owner's eyes alone."""
+    temporary = folder / f".{STUDY_FILE}"
+    write_private(temporary, study.model_dump_json(indent=2) + "\n")
+    temporary.replace(folder / STUDY_FILE)
