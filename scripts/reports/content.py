@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nights.night import NIGHT_FILE
+from studies.results import Results, analyse
+from studies.store import read_trials
+from studies.study import STUDY_FILE, read_study
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
+from jobs.runtime.errors import JobError, one_line
 from reports.charts import Points
 from reports.collect import RecordedRun
+
+LOG = logging.getLogger(__name__)
 
 Series = dict[str, Points]
 CURVES = 6
@@ -84,6 +91,20 @@ def scaling_tables(root: Path) -> list[tuple[str, Mapping[str, Any]]]:
             continue
         if isinstance(content, dict) and "rows" in content:
             found.append((str(path.parent.relative_to(root)), content))
+    return found
+
+
+def studies(root: Path) -> list[tuple[str, Results]]:
+    """Where, and the results of each MOS study below a folder that somebody has finished."""
+    found = []
+    for path in sorted(root.rglob(STUDY_FILE)):
+        try:
+            results = analyse(read_study(path.parent), read_trials(path.parent))
+        except (OSError, JobError) as error:
+            LOG.warning("left out: %s", one_line(error))
+            continue
+        if results.scores:
+            found.append((str(path.parent.relative_to(root)), results))
     return found
 
 

@@ -57,6 +57,7 @@ def render_page(root: Path) -> str:
         judged=judged,
         pictures=_pictures(judged) if judged else [],
         scaling=content.scaling_tables(root),
+        studies=content.studies(root),
         cluster=runs[-1].result["cluster"] if runs else None,
         versions=runs[-1].result["versions"] if runs else None,
     )

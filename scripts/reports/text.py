@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nights.night import read_nights
+from studies.results import Results
 
 from reports import content
 from reports.collect import RecordedRun, find_runs, last_lines
@@ -40,6 +41,18 @@ def table_of_runs(runs: Sequence[RecordedRun]) -> str:
     )
 
 
+def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    """Header and lines of the scores of a MOS study."""
+    return ("set", "method", "MOS", "95 % interval", "raters", "ratings"), (
+        (
+            *(score.set, score.method, f"{score.mos:.2f}"),
+            "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
+            *(str(score.raters), str(score.ratings)),
+        )
+        for score in results.scores
+    )
+
+
 def render_text(root: Path) -> str:
     """The report of all runs below a folder."""
     runs = find_runs(root)
@@ -68,4 +81,6 @@ def render_text(root: Path) -> str:
             for row in scaling["rows"]
         ]
         parts += [f"## {name}", "", table(("executors x cores", "rate", "efficiency"), rows), ""]
+    for name, results in content.studies(root):
+        parts += [f"## {name}: mean opinion scores", "", table(*table_of_scores(results)), ""]
     return "\n".join(parts)

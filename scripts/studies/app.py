@@ -40,6 +40,8 @@ def create_app(folder: Path) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
     app.extensions[pages.SERVED] = pages.Served(folder, read_study(folder), RatingStore(folder))
+    # Flask escapes only in files that are called .html.
+    app.jinja_env.autoescape = True
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.before_request(_recognise)

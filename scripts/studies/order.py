@@ -12,7 +12,7 @@ from studies.study import REFERENCES, Study
 Kind = Literal["calibration", "main", "repeat"]
 # Of the ratings, as many are asked for again; SRGAN's raters saw 10 of some 230 twice.
 REPEATED_SHARE = 0.1
-FEWEST_REPEATS = 2
+FEWEST_REPEATS = 4
 
 
 class Trial(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from reports.text import table
+from reports.text import table, table_of_scores
 
 from jobs.runtime.run_folder import write_atomically
 from studies.results import Rater, Results, as_json
@@ -64,17 +64,7 @@ def as_text(results: Results) -> str:
     parts = [f"{counted} of {len(results.raters)} raters count.", ""]
     if results.scores:
         parts += [
-            table(
-                ("set", "method", "MOS", "95 % interval", "raters", "ratings"),
-                (
-                    (
-                        *(score.set, score.method, f"{score.mos:.2f}"),
-                        "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
-                        *(str(score.raters), str(score.ratings)),
-                    )
-                    for score in results.scores
-                ),
-            ),
+            table(*table_of_scores(results)),
             "",
             table(
                 ("comparison", "difference", "p", "p, adjusted", "p of ratings", "verdict"),

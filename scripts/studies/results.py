@@ -23,7 +23,7 @@ SIGNIFICANT = 0.05
 # A rater who uses the scale finds originals better than nearest neighbour, by this at least ...
 LEAST_SPAN = 1.5
 # ... and rates the same picture alike again, to this mean difference.
-LARGEST_REPEAT_DIFFERENCE = 1.0
+LARGEST_REPEAT_DIFFERENCE = 1.25
 ALL_SETS = "all"
 
 Standing = Literal["counted", "unfinished", "calibration failed", "inconsistent"]

@@ -69,16 +69,23 @@ class StoredTrial(NamedTuple):
 
 
 class RatingStore:
-    """The database of a study; may be used by several threads and processes."""
+    """The database of a study; may be used by several threads and processes.
+
+    Raises:
+        DamagedStudyError: the file in the study's folder is no such database.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / RATINGS_FILE
         self._local = threading.local()
         # SQLite would make it with the umask's mode; its other files take the mode of this one.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = self._connection()
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(SCHEMA)
+        try:
+            connection = self._connection()
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise DamagedStudyError(f"{self._path}: cannot be used ({error})") from error
 
     def add_rater(self, name: str, trials: Sequence[Trial]) -> tuple[int, str]:
         """A new rater's number and secret.

@@ -37,11 +37,6 @@ async function ask(path, read, options) {
 
 const load = (position) => ask(`/picture/${position}`, (answer) => answer.blob());
 
-// One pixel of the picture is one pixel of the screen, whatever the browser's zoom.
-function fit() {
-  picture.style.width = `${picture.naturalWidth / window.devicePixelRatio}px`;
-}
-
 function enable(on) {
   for (const button of buttons) button.setAttribute('aria-disabled', String(!on));
 }
@@ -107,5 +102,4 @@ document.addEventListener('keydown', (event) => {
   const isPlain = !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey;
   if (isPlain && /^[1-5]$/.test(event.key)) rate(Number(event.key));
 });
-window.addEventListener('resize', fit);
 begin();
