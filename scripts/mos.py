@@ -30,7 +30,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
+from jobs.runtime import remote
+from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError, exit_code_of, one_line
 from jobs.runtime.names import split_paths
 
 THREADS = 8
@@ -41,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(argv)
     try:
+        if remote.is_remote(options.study):
+            raise UsageError(f"--study {options.study}: must be a local folder")
+        options.study = Path(options.study)
         options.action(options)
     except Exception as error:
         if not hasattr(error, "exit_code") and not isinstance(error, OSError):
@@ -123,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         own = actions.add_parser(action.__name__, help=text)
         own.set_defaults(action=action)
-        own.add_argument("--study", type=Path, required=True, metavar="DIR", help="its folder")
+        own.add_argument("--study", required=True, metavar="DIR", help="its folder")
         if action is prepare:
             own.add_argument("--runs", required=True, metavar="RUN,RUN,...", help="the methods")
             own.add_argument("--images", required=True, metavar="DIR,DIR,...", help="image sets")

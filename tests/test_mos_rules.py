@@ -248,6 +248,12 @@ def test_bad_input(tmp_path: Path, runs: str, images: str, code: int, message: s
     assert not (tmp_path / "new" / "study.json").exists()
 
 
+def test_a_study_on_hdfs() -> None:
+    done = run_mos("results", "--study", "hdfs://pc1:9000/mos")
+    assert done.returncode == 2
+    assert done.stderr == "mos: error: --study hdfs://pc1:9000/mos: must be a local folder\n"
+
+
 def test_damaged_files_are_one_line(tmp_path: Path) -> None:
     make_study(tmp_path)
     (tmp_path / "ratings.sqlite").write_bytes(b"no database at all" * 100)
