@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def test_fifty_raters_at_once_and_a_killed_server(tmp_path: Path) -> None:
             runs = [pool.submit(rater.rate_all) for rater in raters]
             while sum(len(rater.acknowledged) for rater in raters) < 200:
                 assert not any(run.done() and run.exception() for run in runs)
+                time.sleep(0.01)
             server.kill_and_restart()
             for run in runs:
                 run.result()
