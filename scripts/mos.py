@@ -67,7 +67,7 @@ def prepare(options: argparse.Namespace) -> None:
 def serve(options: argparse.Namespace) -> None:
     """Serve the study until SIGINT or SIGTERM."""
     from studies.app import create_app
-    from studies.study import read_study
+    from studies.pages import SERVED
     from waitress import create_server
 
     # It warns whenever a request has to wait for a moment.
@@ -92,7 +92,7 @@ def serve(options: argparse.Namespace) -> None:
         ) from error
     host = socket.getfqdn() if options.host in ("0.0.0.0", "::") else options.host
     shown = f"[{host}]" if ":" in host else host
-    token = read_study(options.study).token
+    token = app.extensions[SERVED].study.token
     print(f"invitation: http://{shown}:{server.effective_port}/join/{token}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     server.run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -13,16 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium
 from mos_study import OPINION, Server, make_study, run_mos, serving
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from scipy import stats
 from srgan_samples import sample_pixels
 from studies.store import read_trials
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 TRIALS = 4 + 4 * 5 + 4
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
 PHONE: dict[str, Any] = {
@@ -52,6 +49,13 @@ class BrowserRater:
         if message.type in ("error", "warning") and "net::ERR" not in message.text:
             self.problems.append(message.text)
 
+    def join(self, name: str) -> None:
+        """By the invitation, with the mouse, up to the first picture."""
+        self.page.goto(self.server.invitation)
+        self.page.fill("#name", name)
+        self.page.click("button.main")
+        self.page.click("a.main")
+
     def wait_for(self, position: int) -> None:
         """Until the picture at this position may be rated."""
         self.page.wait_for_function(
@@ -76,14 +80,8 @@ class BrowserRater:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +101,7 @@ def with_the_mouse(browser: Browser, server: Server) -> BrowserRater:
     """Reloads, loses the connection, and the server is killed meanwhile."""
     rater = BrowserRater(browser, server, 1, **DESKTOP)
     page = rater.page
-    page.goto(server.invitation)
-    page.fill("#name", "mouse")
-    page.click("button.main")
-    page.click("a.main")
+    rater.join("mouse")
     for position in range(TRIALS):
         rating = rater.judge()
         if position == 6:
@@ -253,10 +248,7 @@ def test_a_large_picture_is_moved_within_its_frame(browser: Browser, tmp_path: P
     with serving(tmp_path / "study") as server:
         rater = BrowserRater(browser, server, 4, **DESKTOP)
         page = rater.page
-        page.goto(server.invitation)
-        page.fill("#name", "large")
-        page.click("button.main")
-        page.click("a.main")
+        rater.join("large")
         rater.wait_for(0)
         check_pixels_and_layout(page, 1)
         page.focus("#frame")

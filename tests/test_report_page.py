@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import chromium
 from PIL import Image
-from playwright.sync_api import Error, Page, sync_playwright
+from playwright.sync_api import Error, Page
 from reports.page import write_page
 from srgan_samples import sample_pixels
 
 from srgan.events import EventLog
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
 
@@ -93,12 +91,7 @@ def pictures() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(runs: Path) -> Iterator[Page]:
     """The report, opened; everything that it complains of or asks the network for is noted."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium() as browser:
         opened = browser.new_page(viewport=DESKTOP)
         opened.noted = []  # type: ignore[attr-defined]
         opened.on("console", lambda message: opened.noted.append(message.text))
@@ -106,7 +99,6 @@ def page(runs: Path) -> Iterator[Page]:
         opened.on("request", lambda request: opened.noted.append(request.url))
         opened.goto((runs / "report.html").as_uri())
         yield opened
-        browser.close()
 
 
 def test_nothing_comes_from_outside_and_nothing_goes_wrong(page: Page, runs: Path) -> None:

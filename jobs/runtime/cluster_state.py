@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
 
 from jobs.runtime.workers_file import Worker, read_workers
@@ -51,10 +52,12 @@ def write_secret(folder: Path, secret: str) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only this user can ever read."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    """Replace, in one step, a file by one that only this user can ever read."""
+    # Made with mode 600.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
+    os.replace(temporary, path)
 
 
 def new_secret() -> str:

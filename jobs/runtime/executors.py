@@ -56,6 +56,16 @@ def wait_for_executors(context: SparkContext, cluster: Cluster, seconds: float) 
         time.sleep(POLL_SECONDS)
 
 
+def cancel_jobs(context: SparkContext) -> None:
+    """Make all running Spark jobs fail for whoever waits for them.
+
+    SparkContext.cancelAllJobs forgets a job that has no running stage at that moment, and whoever
+    waits for it then waits without end.
+    """
+    for number in context.statusTracker().getActiveJobsIds():
+        context._jsc.sc().cancelJob(number)
+
+
 class Executors:
     """The executors that a job works with; as a context manager, it watches them.
 
@@ -127,10 +137,4 @@ class Executors:
             if members != told:
                 LOG.warning("%d of %d executors are gone", lost, len(members))
                 told = members
-            self._cancel_jobs()
-
-    def _cancel_jobs(self) -> None:
-        # SparkContext.cancelAllJobs forgets a job that has no running stage at that moment,
-        # and whoever waits for it then waits without end.
-        for number in self._context.statusTracker().getActiveJobsIds():
-            self._context._jsc.sc().cancelJob(number)
+            cancel_jobs(self._context)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from pyspark import AccumulatorParam, SparkContext
 
+from jobs.runtime.executors import cancel_jobs
+
 POLL_SECONDS = 0.1
 Item = TypeVar("Item")
 
@@ -72,7 +74,7 @@ def run_on_executors(
                     break
                 time.sleep(POLL_SECONDS)
         except BaseException:
-            context.cancelAllJobs()
+            cancel_jobs(context)
             raise
         running.result()
 

@@ -93,6 +93,4 @@ def read_study(folder: Path) -> Study:
 
 def write_study(folder: Path, study: Study) -> None:
     """Store a study in one atomic step, for its owner's eyes alone."""
-    temporary = folder / f".{STUDY_FILE}"
-    write_private(temporary, study.model_dump_json(indent=2) + "\n")
-    temporary.replace(folder / STUDY_FILE)
+    write_private(folder / STUDY_FILE, study.model_dump_json(indent=2) + "\n")
