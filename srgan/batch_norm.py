@@ -6,6 +6,7 @@ machines were at hand, and the running statistics stay equal on all ranks withou
 On GPUs torch's own SyncBatchNorm does this; it refuses CPU tensors, hence the class below.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,20 +15,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from srgan.shared_memory import SharedSums
+
 aten = torch.ops.aten
 
 
-def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
-    """Replace each BatchNorm2d by one over all ranks; the state dict stays the same."""
+def synchronise_batch_norm(
+    network: nn.Module, device: torch.device, shared: SharedSums | None = None
+) -> nn.Module:
+    """Replace each BatchNorm2d by one over all ranks; the state dict stays the same.
+
+    Args:
+        network: changed in place.
+        device: of this rank.
+        shared: the memory that all ranks share, if they do; for CPUs.
+    """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for name, child in network.named_children():
         if type(child) is nn.BatchNorm2d:
-            replacement = SynchronisedBatchNorm(child.num_features)
+            replacement = SynchronisedBatchNorm(child.num_features, shared)
             replacement.load_state_dict(child.state_dict())
             setattr(network, name, replacement)
         else:
-            synchronise_batch_norm(child, device)
+            synchronise_batch_norm(child, device, shared)
     return network
 
 
@@ -37,15 +48,32 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
     process_group: dist.ProcessGroup | None = None
     """The ranks that share statistics; None is all of them."""
 
+    def __init__(self, num_features: int, shared: SharedSums | None = None) -> None:
+        """Of that many channels; with the memory that all ranks share, if they do."""
+        super().__init__(num_features)
+        self._shared = shared
+
     @torch.compiler.disable
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or dist.get_world_size(self.process_group) == 1:
+        if not self.training or self._ranks() == 1:
             return super().forward(inputs)
         outputs, mean, variance, count = _NormaliseOverRanks.apply(
-            inputs, self.weight, self.bias, self.eps, self.process_group
+            inputs, self.weight, self.bias, self.eps, self._ranks(), self._sum_over_ranks
         )
         self._update_running_statistics(mean, variance * count / (count - 1))
         return outputs
+
+    def _ranks(self) -> int:
+        return dist.get_world_size(self.process_group)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        shared = self._shared
+        if shared is not None and self.process_group is None and shared.fits(values):
+            return shared.sum(values)
+        # For so little, gloo's all_reduce takes two trips around the ranks where this takes one.
+        of_ranks = values.new_empty((self._ranks() * len(values), *values.shape[1:]))
+        dist.all_gather_single(of_ranks, values, group=self.process_group)
+        return of_ranks.view(-1, *values.shape).sum(0)
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -70,21 +98,21 @@ class _NormaliseOverRanks(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         eps: float,
-        group: dist.ProcessGroup | None,
+        ranks: int,
+        sum_over_ranks: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, int]:
         local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
         # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
         local_mean, local_variance = local_mean.double(), local_variance.double()
         moments = torch.stack([local_mean, local_variance + local_mean.square()])
         # The slices of all ranks are equal, so the mean of their means is the mean of all.
-        ranks = dist.get_world_size(group)
-        mean, mean_square = _sum_over_ranks(moments, group) / ranks
+        mean, mean_square = sum_over_ranks(moments) / ranks
         variance = mean_square - mean.square()
         mean, variance = mean.float(), variance.float()
         count = ranks * inputs.numel() // inputs.shape[1]
 
         context.save_for_backward(inputs, weight, mean, variance)
-        context.eps, context.group, context.count = eps, group, count
+        context.eps, context.count, context.sum_over_ranks = eps, count, sum_over_ranks
         context.mark_non_differentiable(mean, variance)
         outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
         return outputs, mean, variance, count
@@ -98,21 +126,14 @@ class _NormaliseOverRanks(torch.autograd.Function):
             *(gradient, inputs, weight, mean, variance, None, None),
             *(False, context.eps, [True, True, True]),
         )
-        sums = _sum_over_ranks(torch.stack([bias_gradient, weight_gradient]), context.group)
+        sums = context.sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
         mean_gradient, mean_product = sums / context.count
         # And what the statistics contribute, which is linear in the inputs.
         inverse_deviation = torch.rsqrt(variance + context.eps)
         slope = -weight * inverse_deviation.square() * mean_product
         offset = -weight * inverse_deviation * mean_gradient - slope * mean
         inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
-        return inputs_gradient, weight_gradient, bias_gradient, None, None
-
-
-def _sum_over_ranks(values: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    # For so little, gloo's all_reduce takes two trips around the ranks where this takes one.
-    of_ranks = values.new_empty((dist.get_world_size(group) * len(values), *values.shape[1:]))
-    dist.all_gather_single(of_ranks, values, group=group)
-    return of_ranks.view(-1, *values.shape).sum(0)
+        return inputs_gradient, weight_gradient, bias_gradient, None, None, None
 
 
 def _per_channel(values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srgan.batch_norm import synchronise_batch_norm
+from srgan.shared_memory import SharedSums, open_shared_sums
 
 Value = TypeVar("Value")
 
@@ -38,6 +39,8 @@ class Ranks:
     device: torch.device
     backend: str
     """nccl, gloo, or none when alone."""
+    shared: SharedSums | None = None
+    """Memory that all ranks share, where all are CPU ranks of one machine."""
 
     @property
     def is_first(self) -> bool:
@@ -82,7 +85,9 @@ class Ranks:
     def prepare(self, network: nn.Module) -> nn.Module:
         """The network on this rank's device, its batch statistics those of all ranks."""
         network = network.to(self.device)
-        return network if self.world_size == 1 else synchronise_batch_norm(network, self.device)
+        if self.world_size == 1:
+            return network
+        return synchronise_batch_norm(network, self.device, self.shared)
 
 
 @contextlib.contextmanager
@@ -101,18 +106,22 @@ def joined_ranks() -> Iterator[Ranks]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if dist.is_initialized():
         # Whoever joined them will also leave them.
-        yield Ranks(rank, world_size, device, backend)
+        yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
         return
     _choose_network()
     dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
-        yield Ranks(rank, world_size, device, backend)
+        yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
     finally:
         # gloo's threads need the interpreter's lock to let go of the tensors they have exchanged,
         # and the group's destructor waits for these threads with the lock held: a deadlock,
         # unless they have done so before. Sleeping gives them the lock.
         time.sleep(DRAIN_SECONDS)
         dist.destroy_process_group()
+
+
+def _shared(rank: int, world_size: int, backend: str) -> SharedSums | None:
+    return open_shared_sums(rank, world_size, LONGEST_WAIT) if backend == "gloo" else None
 
 
 def _choose_network() -> None:
