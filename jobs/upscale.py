@@ -33,12 +33,12 @@ from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.spark import gpu_task_properties
+from jobs.runtime.spark import gpu_task_properties, huge_page_properties
 
 LOG = logging.getLogger("jobs.upscale")
 
 # As much as takes a core a few seconds, so that starting a task costs little.
-LEAST_PIXELS = 256 * 256
+LEAST_PIXELS = 512 * 512
 MANIFEST, LOCK = ".upscale.json", ".upscale.lock"
 NAMED = 3
 
@@ -93,7 +93,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             )
             # Too little memory is said once and before Spark starts, not by every task.
             tools.upscaler("cpu")
-            context = run.start_spark(properties)
+            context = run.start_spark({**huge_page_properties(), **properties})
             begin = time.monotonic()
             works = _upscale(context, tools, waiting, f"{output}/{WORK_FOLDER}", failures)
             seconds = time.monotonic() - begin

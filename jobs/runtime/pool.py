@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from pyspark import AccumulatorParam, SparkContext
 from jobs.runtime.executors import cancel_jobs
 
 POLL_SECONDS = 0.1
+TASKS_PER_CORE = 4
+"""At least, if there are as many items: with fewer, cores would wait for the last ones."""
 Item = TypeVar("Item")
 
 
@@ -44,18 +47,23 @@ def run_on_executors(
         items: picklable.
         do: runs on an executor; what it returns is an outcome, an exception ends everything.
         weigh: how much work an item is.
-        least_weight: a task's items are as much work together, if there are enough.
+        least_weight: a task's items are as much work together, if there are enough. Spark
+            needs 50 ms between two tasks of a core.
         on_outcome: called on the driver; what it raises ends everything.
     """
     if not items:
         return
-    tasks = list(_grouped(sorted(items, key=weigh, reverse=True), weigh, least_weight))
+    share = sum(map(weigh, items)) / (TASKS_PER_CORE * context.defaultParallelism)
+    weight = min(least_weight, share)
+    tasks = list(_grouped(sorted(items, key=weigh, reverse=True), weigh, weight))
     outcomes = context.accumulator([], _Outcomes())
 
     def run_task(groups: Iterator[Sequence[Item]]) -> None:
         # Teaches the executor's process hdfs://.
         from jobs.runtime import remote  # noqa: F401
 
+        # Spark collects garbage after each task, and looking through all of torch takes 75 ms.
+        gc.freeze()
         for group in groups:
             for item in group:
                 outcomes.add([do(item)])

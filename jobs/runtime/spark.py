@@ -99,6 +99,14 @@ def gpu_task_properties(cluster: Cluster) -> dict[str, str]:
     }
 
 
+def huge_page_properties() -> dict[str, str]:
+    """What lets networks on CPUs take and give back memory in pages of 2 MB instead of 4 KB.
+
+    Where the kernel allows it for who asks, glibc then asks; elsewhere nothing changes.
+    """
+    return {"spark.executorEnv.GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
 def stop_spark(context: SparkContext) -> None:
     """Stop the session, and what Spark forgets: its timers for barriers keep a JVM from ending."""
     context.stop()

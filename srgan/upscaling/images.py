@@ -186,7 +186,8 @@ def _write(path: Path, image: pyvips.Image, original: pyvips.Image) -> None:
     if suffix == ".bmp":
         Image.fromarray(image.numpy().squeeze()).save(path)
     elif suffix == ".png":
-        image.pngsave(str(path))
+        # As fast as without filters at libvips's level of 6, and a third smaller.
+        image.pngsave(str(path), filter="all", compression=3)
     elif suffix == ".webp":
         image.webpsave(str(path), Q=QUALITY)
     elif suffix in (".tif", ".tiff"):
