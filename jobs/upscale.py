@@ -135,7 +135,7 @@ def _upscale(
         entries,
         lambda entry: worker.attempt(entry.name, worker.cut, entry, work_folder, shared.value),
         weigh=lambda entry: 1 + entry.size / 1e6,
-        least_weight=10,
+        least_weight=50,
         on_outcome=on_cut,
     )
     worker.remove_leftovers(

@@ -7,7 +7,7 @@ import sys
 
 # In a process of its own: a session of this one would stay in the way of other tests.
 PROGRAM = """
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf, SparkContext, TaskContext
 from jobs.runtime.pool import run_on_executors
 
 conf = SparkConf().setMaster("local[2]").set("spark.ui.enabled", "false")
@@ -19,6 +19,17 @@ run_on_executors(
 )
 assert sorted(seen) == [(item, item * item) for item in items], seen
 assert {item for item, _ in seen[:2]} <= {40, 39, 38, 37}, seen
+
+tasks = []
+run_on_executors(
+    context,
+    range(16),
+    lambda item: TaskContext.get().partitionId(),
+    lambda item: 1.0,
+    least_weight=100,
+    on_outcome=tasks.append,
+)
+assert len(set(tasks)) == 8, "16 items are too little work for 4 tasks of each of 2 cores"
 
 def stop(outcome):
     raise ValueError(f"stopped at {outcome}")
