@@ -60,6 +60,10 @@ def main() -> int:
     except JobError as error:
         print(f"nightly: error: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # Such as a full disk.
+        print(f"nightly: error: {error}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _night(config: Nightly, runs: Path) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from faults import processes_with, wait_until
+from faults import fill, processes_with, wait_until
 from nights.config import Nightly, NightlyJob
 from nights.regressions import find_regressions
 from nights.retention import superfluous
@@ -196,6 +196,18 @@ def test_a_job_that_takes_too_long_is_ended(small_mnist: Path, tmp_path: Path) -
     assert "lenet: took longer than its limit of 0.3 minutes and was ended" in done.err
     # It was asked to stop, so what it had trained can be tested.
     assert "1 of 2 jobs failed." in done.err
+
+
+def test_a_night_on_a_full_disk_says_so_in_a_line(small_disk: Path, tmp_path: Path) -> None:
+    runs, path = small_disk / "runs", tmp_path / "nightly.toml"
+    path.write_text(config(runs, tmp_path / "nowhere"))
+    assert "2 of 2 jobs failed." in nightly(path).err
+    fill(small_disk)
+    done = nightly(path)
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith("nightly: error: ")
+    assert "No space left on device" in line
 
 
 def test_whoever_ends_the_night_ends_its_job(small_mnist: Path, tmp_path: Path) -> None:
