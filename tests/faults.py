@@ -94,7 +94,7 @@ def running_job(
 def processes_with(*words: str) -> list[psutil.Process]:
     """The processes in whose command line all these words are, oldest first."""
     found = []
-    for process in psutil.process_iter(["cmdline", "create_time"]):
+    for process in psutil.process_iter(["cmdline", "create_time", "ppid"]):
         line = " ".join(process.info["cmdline"] or [])
         if all(word in line for word in words) and process.pid != os.getpid():
             found.append(process)
@@ -106,7 +106,7 @@ def executors_of(master: str) -> list[psutil.Process]:
     port = master.rpartition(":")[2]
     workers = {process.pid for process in processes_with("deploy.worker.Worker", f":{port}")}
     executors = processes_with("CoarseGrainedExecutorBackend")
-    return [process for process in executors if process.ppid() in workers]
+    return [process for process in executors if process.info["ppid"] in workers]
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -80,8 +81,13 @@ def at_checkpoint(job: RunningJob, step: int) -> None:
 def ranks_below(ancestors: Sequence[psutil.Process]) -> list[psutil.Process]:
     """The processes that train and descend from one of these."""
     above = {process.pid for process in ancestors}
-    found = processes_with("/train.py", " -u ")
-    return [rank for rank in found if above & {parent.pid for parent in rank.parents()}]
+    below = []
+    for rank in processes_with("/train.py", " -u "):
+        # Those of other tests may be ending just now.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if above & {parent.pid for parent in rank.parents()}:
+                below.append(rank)
+    return below
 
 
 def all_end(processes: Sequence[psutil.Process]) -> None:
