@@ -28,7 +28,14 @@ from reports.collect import find_runs
 from reports.page import write_page
 
 from jobs.runtime.cluster_state import ROOT
-from jobs.runtime.errors import EXIT_FAILED, EXIT_OK, BusyError, JobError
+from jobs.runtime.errors import (
+    EXIT_FAILED,
+    EXIT_OK,
+    BusyError,
+    JobError,
+    exit_code_of,
+    one_line,
+)
 from jobs.runtime.lock import FolderLock
 
 LOCK_FILE = ".nightly.lock"
@@ -57,13 +64,9 @@ def main() -> int:
     except BusyError:
         print(f"nightly: error: another night is at work in {runs}", file=sys.stderr)
         return BusyError.exit_code
-    except JobError as error:
-        print(f"nightly: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except OSError as error:
-        # Such as a full disk.
-        print(f"nightly: error: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    except (JobError, OSError) as error:
+        print(f"nightly: error: {one_line(error)}", file=sys.stderr)
+        return exit_code_of(error)
 
 
 def _night(config: Nightly, runs: Path) -> int:

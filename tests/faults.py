@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,19 +94,30 @@ def running_job(
 def processes_with(*words: str) -> list[psutil.Process]:
     """The processes in whose command line all these words are, oldest first."""
     found = []
-    for process in psutil.process_iter(["cmdline", "create_time", "ppid"]):
+    for process in psutil.process_iter(["cmdline", "create_time"]):
         line = " ".join(process.info["cmdline"] or [])
         if all(word in line for word in words) and process.pid != os.getpid():
             found.append(process)
     return sorted(found, key=lambda process: process.info["create_time"])
 
 
+def children_of(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """All that they have started and that still runs."""
+    return [child for process in processes for child in process.children(recursive=True)]
+
+
+def processes_below(ancestors: Sequence[psutil.Process], *words: str) -> list[psutil.Process]:
+    """Those of `processes_with` that descend from one of these."""
+    # Not by their parents: a process of another test may end while it is asked.
+    below = set(children_of(ancestors))
+    return [process for process in processes_with(*words) if process in below]
+
+
 def executors_of(master: str) -> list[psutil.Process]:
     """The executors of all applications of the Workers of a Master."""
     port = master.rpartition(":")[2]
-    workers = {process.pid for process in processes_with("deploy.worker.Worker", f":{port}")}
-    executors = processes_with("CoarseGrainedExecutorBackend")
-    return [process for process in executors if process.info["ppid"] in workers]
+    workers = processes_with("deploy.worker.Worker", f":{port}")
+    return processes_below(workers, "CoarseGrainedExecutorBackend")
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -127,7 +138,7 @@ def fill(disk: Path) -> None:
 def unplug(cluster: StandaloneCluster) -> None:
     """kill -9 of a Worker and all that it has started."""
     worker = processes_with("deploy.worker.Worker", cluster.master)[0]
-    family = worker.children(recursive=True)
+    family = children_of([worker])
     for process in (worker, *family):
         # A rank's helper may be ending by itself.
         with contextlib.suppress(psutil.NoSuchProcess):

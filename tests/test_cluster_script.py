@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, free_port, spark_submit
+from faults import processes_below
 
 pytestmark = pytest.mark.cluster
 WORKERS = "127.0.0.2 1 1g   # one host\n\n127.0.0.3 1 1g\n"
@@ -182,15 +182,8 @@ def test_whoever_does_not_know_the_secret_is_refused(script: ClusterScript) -> N
 
 def runs_an_executor(script: ClusterScript) -> bool:
     """Whether a Worker has started an executor for somebody."""
-    children = [
-        child for worker in script.processes().values() for child in worker.children(recursive=True)
-    ]
-    for child in children:
-        # Those of the job before may be going away just now.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
-                return True
-    return False
+    daemons = list(script.processes().values())
+    return bool(processes_below(daemons, "CoarseGrainedExecutorBackend"))
 
 
 def test_a_busy_cluster_is_not_waited_for_without_end(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -18,7 +17,7 @@ from faults import (
     executors_of,
     fill,
     on,
-    processes_with,
+    processes_below,
     running_job,
     unplug,
     wait_until,
@@ -80,14 +79,7 @@ def at_checkpoint(job: RunningJob, step: int) -> None:
 
 def ranks_below(ancestors: Sequence[psutil.Process]) -> list[psutil.Process]:
     """The processes that train and descend from one of these."""
-    above = {process.pid for process in ancestors}
-    below = []
-    for rank in processes_with("/train.py", " -u "):
-        # Those of other tests may be ending just now.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if above & {parent.pid for parent in rank.parents()}:
-                below.append(rank)
-    return below
+    return processes_below(ancestors, "/train.py", " -u ")
 
 
 def all_end(processes: Sequence[psutil.Process]) -> None:

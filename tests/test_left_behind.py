@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import StandaloneCluster, cluster_of, spark_submit, write_digits
-from faults import RunningJob, on, processes_with, running_job, wait_until
+from faults import RunningJob, children_of, on, processes_with, running_job, wait_until
 from srgan_samples import write_samples
 
 from lenet.idx import FILES, Digits, read_digits
@@ -34,11 +34,6 @@ def daemons(cluster: StandaloneCluster) -> list[psutil.Process]:
         *processes_with("deploy.master.Master", port),
         *processes_with("deploy.worker.Worker", f":{port}"),
     ]
-
-
-def children_of(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """All that they have started and that still runs."""
-    return [child for process in processes for child in process.children(recursive=True)]
 
 
 def listeners(processes: list[psutil.Process]) -> dict[str, str]:
