@@ -6,9 +6,9 @@
         jobs/train_srgan.py --data data/General-100 --test-sets data/Set5,data/Set14 \\
         --vgg-weights vgg19-dcbb9e9d.pth --run-dir hdfs://HOST:9000/runs/srgan
 
-The run folder receives the models (srresnet.safetensors, srgan.safetensors, and the best by
-PSNR), checkpoints, comparison pictures, TensorBoard events, log.txt and result.json. The same
-command with the same --run-dir goes on from the newest whole checkpoint.
+The run folder receives the models (srresnet.safetensors, srgan.safetensors, and the best of each
+phase: by PSNR, and by LPIPS), checkpoints, comparison pictures, TensorBoard events, log.txt and
+result.json. The same command with the same --run-dir goes on from the newest whole checkpoint.
 
 On several machines the first rank writes the run folder: let it be on hdfs:// or a shared disk.
 """
@@ -83,8 +83,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
         phase = values["phase"]
         if phase not in bars:
             bars[phase] = Progress(values["steps"], f"{phase} steps", done=values["step"])
-        if values["psnr_y"]:
-            scores = ", ".join(f"{name} {psnr:.2f} dB" for name, psnr in values["psnr_y"].items())
+        if values["scores"]:
+            scores = ", ".join(f"{name} {_in_words(one)}" for name, one in values["scores"].items())
             LOG.info("%s step %d: %s", phase, values["step"], scores)
         losses = ", ".join(f"{name} {value:.4g}" for name, value in values["losses"].items())
         bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
@@ -143,6 +143,11 @@ def _train(
     return train(options, data, test_sets, run_dir, progress=progress, stop=stop)
 
 
+def _in_words(scores: Mapping[str, float | None]) -> str:
+    lpips = scores["lpips"]
+    return f"{scores['psnr_y']:.2f} dB" + ("" if lpips is None else f", LPIPS {lpips:.4f}")
+
+
 def _test_sets(folders: str) -> dict[str, str]:
     paths = [folder.strip() for folder in folders.split(",") if folder.strip()]
     named = {os.path.basename(path.rstrip("/")): remote.absolute(path) for path in paths}
@@ -166,7 +171,12 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
             (
                 name,
                 f"PSNR {scores['psnr_y']:.2f} dB ({gain:+.2f} to bicubic), "
-                f"SSIM {scores['ssim_y']:.4f} (bicubic {scores['bicubic_ssim_y']:.4f})",
+                f"SSIM {scores['ssim_y']:.4f} (bicubic {scores['bicubic_ssim_y']:.4f}), "
+                + (
+                    f"LPIPS {scores['lpips']:.4f} (bicubic {scores['bicubic_lpips']:.4f})"
+                    if scores["lpips"] is not None
+                    else "LPIPS not measured (python scripts/fetch_data.py lpips)"
+                ),
             )
         )
     return rows

@@ -13,6 +13,7 @@ from torch import nn
 
 from srgan import SCALE
 from srgan.images import NamedImage
+from srgan.lpips import Lpips
 from srgan.metrics import Scores, score
 
 Upscale = Callable[[np.ndarray], np.ndarray]
@@ -33,16 +34,21 @@ class ImageResult(NamedTuple):
     scores: Scores
 
 
-def evaluate_image(image: NamedImage, upscale: Upscale) -> ImageResult:
+def evaluate_image(image: NamedImage, upscale: Upscale, lpips: Lpips | None = None) -> ImageResult:
     """Downscale an image by 4, upscale it again and score the result.
 
     The original is first cropped at its right and bottom to a multiple of 4.
+
+    Args:
+        image: the original.
+        upscale: from low to high resolution.
+        lpips: measures LPIPS; without it there is none among the scores.
     """
     height, width = (side - side % SCALE for side in image.pixels.shape[:2])
     original = image.pixels[:height, :width]
     low = resize(original, width // SCALE, height // SCALE)
     upscaled = upscale(low)
-    return ImageResult(image.name, original, low, upscaled, score(upscaled, original))
+    return ImageResult(image.name, original, low, upscaled, score(upscaled, original, lpips))
 
 
 def evaluate(images: Iterable[NamedImage], upscale: Upscale) -> dict[str, Scores]:
@@ -52,8 +58,10 @@ def evaluate(images: Iterable[NamedImage], upscale: Upscale) -> dict[str, Scores
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
-    """The mean of each metric over images."""
-    return Scores(*np.mean(list(scores), axis=0).tolist())
+    """The mean of each metric over the images that have it."""
+    columns = zip(*scores, strict=True)
+    found = ([value for value in column if value is not None] for column in columns)
+    return Scores(*(float(np.mean(values)) if values else None for values in found))  # type: ignore[arg-type]
 
 
 def bicubic(low: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import nn
 
 from srgan.errors import BadDataError
 from srgan.models import ModelName, build_model
+from srgan.span import merged_state
 from srgan.storage import read_bytes, write_atomically
 
 
@@ -26,6 +27,8 @@ class ModelDescription(BaseModel):
     step: int = Field(ge=0)
     psnr_y: float | None = None
     """Mean over the first test set, in dB; None when there was none."""
+    lpips: float | None = None
+    """Mean over the first test set; None when there was none, or no weights to measure by."""
 
 
 class LoadedGenerator(NamedTuple):
@@ -41,9 +44,9 @@ def save_generator(path: str, network: nn.Module, description: ModelDescription)
 
 
 def encode_generator(network: nn.Module, description: ModelDescription) -> bytes:
-    """The content of a model file."""
+    """The content of a model file; what a network has for training alone is left out."""
     tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in merged_state(network).items()
     }
     return save(tensors, {"description": description.model_dump_json()})
 

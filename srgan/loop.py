@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from srgan.balance import SHARE, BalanceWatch
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks
 from srgan.errors import DivergedError
 from srgan.evaluation import upscale_with
+from srgan.lpips import Lpips
 from srgan.measurement import Throughput, count_flops, waiting_share
 from srgan.options import PhaseName, TrainOptions
 from srgan.phases import Phase
 from srgan.run_folder import RunFolder
-from srgan.validation import TestSets, Validation, validate
+from srgan.validation import Best, TestSets, Validation, validate
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,8 @@ class Progress(NamedTuple):
     losses: Losses
     """Means over all ranks and over the steps since the last report."""
     crops_per_second: float
-    psnr_y: dict[str, float] | None = None
-    """Of each test set in dB, right after an evaluation."""
+    scores: dict[str, dict[str, float | None]] | None = None
+    """Of each test set, by metric, right after an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Surroundings:
     """On the first rank, which writes; None on the others."""
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None
+    lpips: Lpips | None = None
+    """What measures the perceptual distance in evaluations, where there are weights for it."""
     learning_rate_factor: float = 1.0
 
 
@@ -75,13 +79,12 @@ class Outcome:
 class PhaseLoop:
     """Takes a phase from its first step, or from a checkpoint, to its last."""
 
-    def __init__(
-        self, phase: Phase, surroundings: Surroundings, best_psnr_y: dict[str, float]
-    ) -> None:
-        """Prepare a phase; best_psnr_y (dB) by phase is brought up to date as it runs."""
+    def __init__(self, phase: Phase, surroundings: Surroundings, best: dict[str, Best]) -> None:
+        """Prepare a phase; the best evaluation of each phase is brought up to date as it runs."""
         self._phase = phase
         self._with = surroundings
-        self._best_psnr_y = best_psnr_y
+        self._best = best
+        self._balance = BalanceWatch()
         options = surroundings.options
         self._steps = options.steps(phase.name, surroundings.images)
         # TensorBoard's axis goes on through both phases.
@@ -155,19 +158,24 @@ class PhaseLoop:
                 f"{self._phase.name}: the loss is no finite number at step {step} (batch "
                 f"{batch + 1} of epoch {epoch + 1})"
             )
-        losses = dict(zip(window[0], rows.mean(dim=0).tolist(), strict=True))
+        names = list(window[0])
+        losses = dict(zip(names, rows.mean(dim=0).tolist(), strict=True))
         self._last_losses, self._rate = losses, crops_per_second
         outcome.step = done
         outcome.losses = [*outcome.losses[:1], losses]
         if self._with.folder is None:
             return
+        self._balance.look([dict(zip(names, row, strict=True)) for row in rows.tolist()])
         events = self._with.folder.events
         # What LeNet's training writes as well bears the names that BigDL gives it.
         curves = {
             "Loss": next(iter(losses.values())),
             "Throughput": crops_per_second,
             "LearningRate": self._learning_rate,
-            **{f"Loss/{self._phase.name} {name}": value for name, value in losses.items()},
+            **{
+                f"{'Share' if name.endswith(SHARE) else 'Loss'}/{self._phase.name} {name}": value
+                for name, value in losses.items()
+            },
         }
         events.add_scalars(curves, self._earlier_steps + done)
         if self._with.progress is not None:
@@ -179,24 +187,30 @@ class PhaseLoop:
         """Score the averaged generator; all ranks take part."""
         upscale = upscale_with(self._phase.average.network, self._with.ranks.device)
         validation = validate(
-            self._with.test_sets, upscale, self._with.ranks, self._with.options.pictures
+            self._with.test_sets,
+            upscale,
+            self._with.ranks,
+            self._with.options.pictures,
+            self._with.lpips,
         )
-        name, psnr_y = self._phase.name, validation.psnr_y
-        best = psnr_y is not None and psnr_y > self._best_psnr_y.get(name, -math.inf)
-        if best and psnr_y is not None:
-            self._best_psnr_y[name] = psnr_y
+        name = self._phase.name
+        found = validation.best(name)
+        best = found is not None and found.is_better_than(self._best.get(name))
+        if found is not None and best:
+            self._best[name] = found
         folder = self._with.folder
         if folder is not None:
-            psnr = {test_set: scores.psnr_y for test_set, scores in validation.means.items()}
-            logger.info("%s step %d: %s", name, done, psnr)
+            scores = {of: one._asdict() for of, one in validation.means.items()}
+            logger.info("%s step %d: %s", name, done, scores)
             if self._with.progress is not None:
                 losses = self._last_losses
-                self._with.progress(Progress(name, done, self._steps, losses, self._rate, psnr))
-            folder.save_validation(self._phase, done, self._earlier_steps + done, validation)
+                self._with.progress(Progress(name, done, self._steps, losses, self._rate, scores))
+            events_step = self._earlier_steps + done
+            folder.save_validation(self._phase, done, events_step, validation, self._with.lpips)
             if best:
-                folder.save_model(self._phase, done, psnr_y, best=True)
+                folder.save_model(self._phase, done, validation.first, best=True)
             if done == self._steps:
-                folder.save_model(self._phase, done, psnr_y)
+                folder.save_model(self._phase, done, validation.first)
         return validation
 
     def _save(self, done: int) -> None:
@@ -206,7 +220,7 @@ class PhaseLoop:
             "phase": self._phase.name,
             "step": done,
             "options": self._with.options.model_dump(),
-            "best_psnr_y": self._best_psnr_y,
+            "best": {name: tuple(best) for name, best in self._best.items()},
             "learning_rate_factor": self._with.learning_rate_factor,
             "rng": torch.get_rng_state(),
             **self._phase.state_dict(),

@@ -49,9 +49,16 @@ def adversarial_loss(generated_logits: Tensor) -> Tensor:
     return F.softplus(-generated_logits).mean()
 
 
-def discriminator_losses(original_logits: Tensor, generated_logits: Tensor) -> dict[str, Tensor]:
-    """What the discriminator pays for each kind of mistake (formula 2, negated)."""
+def discriminator_losses(
+    original_logits: Tensor, generated_logits: Tensor, label_smoothing: float = 0
+) -> dict[str, Tensor]:
+    """What the discriminator pays for each kind of mistake (formula 2, negated).
+
+    With label smoothing the target of originals is that much less than 1.
+    """
     return {
-        "discriminator_original": F.softplus(-original_logits).mean(),
+        "discriminator_original": (
+            F.softplus(-original_logits) + label_smoothing * original_logits
+        ).mean(),
         "discriminator_generated": F.softplus(generated_logits).mean(),
     }

@@ -1,4 +1,4 @@
-"""PSNR and SSIM, on luminance (Y) as the paper reports them and on RGB.
+"""PSNR and SSIM, on luminance (Y) as the paper reports them and on RGB; LPIPS beside them.
 
 SSIM is Wang's (2004: 11x11 Gaussian window of deviation 1.5), not the variant of the paper's tool,
 which scores up to 0.01 higher. PSNR on RGB is 1.5 to 2 dB lower than on Y: never compare the two.
@@ -10,22 +10,29 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srgan.lpips import Lpips
+
 BORDER = 4
 """Pixels left out at each border, as in the paper (section 3.1): as many as the scale."""
 WINDOW_RADIUS, WINDOW_DEVIATION = 5, 1.5
 
 
 class Scores(NamedTuple):
-    """How near an image is to its original: PSNR in dB, SSIM up to 1."""
+    """How near an image is to its original: PSNR in dB, SSIM up to 1, LPIPS down to 0."""
 
     psnr_y: float
     ssim_y: float
     psnr_rgb: float
     ssim_rgb: float
+    lpips: float | None = None
+    """None where it was not measured: without weights, or of too small an image."""
 
 
-def score(image: np.ndarray, original: np.ndarray) -> Scores:
-    """All metrics of an image, without the border; at least 19 pixels a side.
+def score(image: np.ndarray, original: np.ndarray, lpips: Lpips | None = None) -> Scores:
+    """All metrics of an image of at least 19 pixels a side.
+
+    PSNR and SSIM leave the border out; LPIPS, where it is given, is of the whole image, as is
+    usual.
 
     Raises:
         ValueError: the shapes differ, or too few pixels remain for the window of SSIM.
@@ -34,6 +41,7 @@ def score(image: np.ndarray, original: np.ndarray) -> Scores:
         raise ValueError(f"cannot compare {image.shape} with {original.shape}")
     if min(original.shape[:2]) < 2 * (BORDER + WINDOW_RADIUS) + 1:
         raise ValueError(f"{original.shape[1]}x{original.shape[0]} is too small for SSIM")
+    distance = None if lpips is None else lpips.distance(image, original)
     inner = slice(BORDER, -BORDER)
     image, original = image[inner, inner], original[inner, inner]
     image_y, original_y = luminance(image), luminance(original)
@@ -42,6 +50,7 @@ def score(image: np.ndarray, original: np.ndarray) -> Scores:
         ssim(image_y, original_y),
         psnr(image, original),
         ssim(image, original),
+        distance,
     )
 
 

@@ -1,5 +1,7 @@
 """The networks: the paper's generator and discriminator (figure 4), SRCNN and bicubic.
 
+SPAN and DCGAN's two are in span.py and dcgan.py.
+
 Everything that upscales has one interface: N x 3 x H x W in [0, 1] to N x 3 x 4H x 4W in [-1, 1].
 
 Batch normalisation is plain nn.BatchNorm2d here; training on several ranks replaces it (see
@@ -8,22 +10,73 @@ batch_norm.py) without a change to the state dict.
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
 from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
+from srgan.dcgan import DcganDiscriminator, DcganGenerator
+from srgan.span import Span
 
-ModelName = Literal["srresnet", "srcnn", "bicubic"]
+ModelName = Literal["srresnet", "span", "dcgan", "srcnn", "bicubic"]
 
 
 def build_model(
-    model: ModelName, residual_blocks: int = 16, channels: int = 64, bicubic_skip: bool = False
+    model: ModelName,
+    residual_blocks: int = 16,
+    channels: int = 64,
+    bicubic_skip: bool = False,
+    for_training: bool = False,
 ) -> nn.Module:
-    """The network of that name; the other arguments matter to srresnet alone."""
+    """The network of that name.
+
+    Args:
+        model: its name.
+        residual_blocks: of srresnet.
+        channels: of srresnet, span and dcgan.
+        bicubic_skip: let srresnet and span give the difference to bicubic.
+        for_training: with what span has in training alone.
+    """
     if model == "srresnet":
         return Generator(residual_blocks, channels, bicubic_skip)
+    if model == "span":
+        return Span(channels, Bicubic() if bicubic_skip else None, for_training)
+    if model == "dcgan":
+        return DcganGenerator(channels)
     return SRCNN() if model == "srcnn" else Bicubic()
+
+
+def build_discriminator(
+    model: ModelName, crop_size: int, channels: int, spectral_norm: bool = False
+) -> nn.Module:
+    """The discriminator that goes with a generator.
+
+    Args:
+        model: the generator; dcgan has one of its own.
+        crop_size: side of the images that it judges, in pixels.
+        channels: feature maps of its first layer.
+        spectral_norm: bound every layer's gain to 1 instead of normalising batches (Miyato et
+            al., arXiv 1802.05957).
+    """
+    if model == "dcgan":
+        network: nn.Module = DcganDiscriminator(channels)
+    else:
+        network = Discriminator(crop_size, channels)
+    return _with_spectral_norm(network) if spectral_norm else network
+
+
+def _with_spectral_norm(network: nn.Module) -> nn.Module:
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, nn.Identity())
+            elif isinstance(child, nn.Conv2d | nn.Linear):
+                if child.bias is None:
+                    # The normalisation that made it needless is gone.
+                    child.bias = nn.Parameter(torch.zeros(len(child.weight)))
+                nn.utils.parametrizations.spectral_norm(child)
+    return network
 
 
 class ResidualBlock(nn.Module):
@@ -78,7 +131,22 @@ class Generator(nn.Module):
 
 
 def _sub_pixel_stage(channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), SharedPReLU()]
+    convolution = nn.Conv2d(channels, 4 * channels, 3, padding=1)
+    begin_without_grid(convolution, 2)
+    return [convolution, nn.PixelShuffle(2), SharedPReLU()]
+
+
+@torch.no_grad()
+def begin_without_grid(convolution: nn.Conv2d, factor: int) -> None:
+    """Let the pixels that a shuffle by `factor` makes of one place be equal at first.
+
+    Independent initial weights draw a grid of the factor's period over every picture, of which
+    perceptual losses leave a part (Aitken et al., arXiv 1707.02937: ICNR).
+    """
+    assert convolution.bias is not None
+    for tensor in (convolution.weight, convolution.bias):
+        by_pixel = tensor.view(-1, factor**2, *tensor.shape[1:])
+        by_pixel.copy_(by_pixel[:, :1].expand_as(by_pixel).clone())
 
 
 class Discriminator(nn.Module):

@@ -8,6 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 PhaseName = Literal["srresnet", "srgan"]
 PHASES: tuple[PhaseName, ...] = ("srresnet", "srgan")
 
+SMALLEST_DCGAN_CROP = 64
+"""Side in pixels that the five layers of DCGAN's discriminator need."""
+
+COSINE_END = 0.01
+"""Part of the learning rate that the cosine schedule ends with."""
+
 
 class TrainOptions(BaseModel):
     """Options of one training; flat, checked on construction, unchangeable afterwards."""
@@ -23,8 +29,12 @@ class TrainOptions(BaseModel):
         "folder already holds a trained srresnet",
     )
 
-    model: Literal["srresnet", "srcnn"] = Field("srresnet", description="network to train")
-    residual_blocks: int = Field(16, ge=1, le=128, description="residual blocks of the generator")
+    model: Literal["srresnet", "span", "dcgan", "srcnn"] = Field(
+        "srresnet",
+        description="network to train: srresnet, the paper's; span, as good and three times as "
+        "fast; dcgan; srcnn, which has no srgan phase",
+    )
+    residual_blocks: int = Field(16, ge=1, le=128, description="residual blocks of srresnet")
     channels: int = Field(
         64,
         ge=1,
@@ -32,11 +42,15 @@ class TrainOptions(BaseModel):
         description="feature maps of the generator's layers, and the least of "
         "the discriminator's (its widest has eight times as many)",
     )
-
     bicubic_skip: bool = Field(
         False,
-        description="let srresnet learn the difference to bicubic: not the paper's, but past "
-        "bicubic within minutes",
+        description="let srresnet or span learn the difference to bicubic: not the papers', but "
+        "past bicubic within minutes",
+    )
+    spectral_norm: bool = Field(
+        False,
+        description="spectral instead of batch normalisation in the discriminator: it wins less "
+        "easily",
     )
 
     crop_size: int = Field(
@@ -59,18 +73,32 @@ class TrainOptions(BaseModel):
     learning_rate: float = Field(
         1e-4, gt=0, allow_inf_nan=False, description="Adam's learning rate, in both phases"
     )
+    srgan_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Adam's learning rate in the srgan phase, in place of learning_rate",
+    )
+    learning_rate_schedule: Literal["paper", "cosine"] = Field(
+        "paper",
+        description="paper: constant, and srgan_final_learning_rate in the second half of the "
+        "srgan phase; cosine: falling to a hundredth over each phase",
+    )
     srgan_final_learning_rate: float = Field(
         1e-5,
         gt=0,
         allow_inf_nan=False,
         description="Adam's learning rate in the second half of the srgan phase",
     )
-    content: Literal["mse", "vgg22", "vgg54"] = Field(
+    content: Literal["mse", "vgg22", "vgg53", "vgg54"] = Field(
         "vgg54",
-        description="content loss of the srgan phase (the srresnet phase always takes mse)",
+        description="content loss of the srgan phase (the srresnet phase always takes mse): vgg22 "
+        "of VGG19 or VGG16, vgg54 of VGG19, vgg53 of VGG16",
     )
     vgg_weights: str | None = Field(
-        None, description="VGG19 weights (a .pth file in torchvision's names), for content=vgg*"
+        None,
+        description="VGG weights in torchvision's names (.pth or .safetensors), for content=vgg* "
+        "[what fetch_data.py vgg19 or vgg16 fetched]",
     )
     vgg_feature_scale: float = Field(
         1 / 12.75,
@@ -82,6 +110,20 @@ class TrainOptions(BaseModel):
     adversarial_weight: float = Field(
         1e-3, ge=0, allow_inf_nan=False, description="weight of the adversarial loss"
     )
+    pixel_weight: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of the mean absolute error of pixels in the srgan phase: not the "
+        "paper's, but keeps colours and flat areas (ESRGAN)",
+    )
+    label_smoothing: float = Field(
+        0,
+        ge=0,
+        lt=0.5,
+        description="part that the discriminator's target for originals stays below 1: keeps it "
+        "from being too sure (Salimans et al., arXiv 1606.03498)",
+    )
     ema_decay: float = Field(
         0.999,
         ge=0,
@@ -90,6 +132,9 @@ class TrainOptions(BaseModel):
         description="part of the averaged generator kept at each step; 0 keeps no average",
     )
 
+    lpips_weights: str | None = Field(
+        None, description="weights of LPIPS [what fetch_data.py lpips fetched]"
+    )
     validate_every: int = Field(
         5000, ge=1, description="steps between two evaluations on the test sets"
     )
@@ -116,6 +161,12 @@ class TrainOptions(BaseModel):
     def _check_combination(self) -> "TrainOptions":
         if self.model == "srcnn" and self.phase != "srresnet":
             raise ValueError("model=srcnn is trained by MSE alone: set phase=srresnet")
+        if (
+            self.model == "dcgan"
+            and self.phase != "srresnet"
+            and self.crop_size < SMALLEST_DCGAN_CROP
+        ):
+            raise ValueError(f"model=dcgan needs crop_size {SMALLEST_DCGAN_CROP} or more")
         if self.initial_generator is not None and self.phase != "srgan":
             raise ValueError("initial_generator is only for phase=srgan")
         return self
@@ -138,6 +189,12 @@ class TrainOptions(BaseModel):
 
         It depends on nothing else, so a resumed training cannot get it wrong.
         """
+        rate = self.learning_rate
+        if phase == "srgan" and self.srgan_learning_rate is not None:
+            rate = self.srgan_learning_rate
+        if self.learning_rate_schedule == "cosine":
+            part = (1 + math.cos(math.pi * step / steps)) / 2
+            return rate * (COSINE_END + (1 - COSINE_END) * part)
         if phase == "srgan" and step >= steps / 2:
             return self.srgan_final_learning_rate
-        return self.learning_rate
+        return rate

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srgan.balance import gradient_shares
 from srgan.batches import Batch
 from srgan.distributed import Ranks
 from srgan.losses import adversarial_loss, discriminator_losses
-from srgan.models import Discriminator, build_model
+from srgan.models import build_discriminator, build_model
 from srgan.moving_average import MovingAverage
 from srgan.options import PHASES, PhaseName, TrainOptions
 
@@ -42,7 +43,11 @@ class Phase(ABC):
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
             generator = build_model(
-                options.model, options.residual_blocks, options.channels, options.bicubic_skip
+                options.model,
+                options.residual_blocks,
+                options.channels,
+                options.bicubic_skip,
+                for_training=True,
             )
         if weights is not None:
             generator.load_state_dict(weights)
@@ -143,29 +148,52 @@ class SrganPhase(Phase):
         self._content = self._place(content)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed + 1)
-            discriminator = Discriminator(options.crop_size, options.channels)
+            discriminator = build_discriminator(
+                options.model, options.crop_size, options.channels, options.spectral_norm
+            )
         self._add_network("discriminator", discriminator)
 
     def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         self._zero_gradients()
         generated = self._generate(batch)
+        images = generated.detach()
 
-        with _frozen(self.networks["discriminator"]), self._autocast:
-            content = self._content(generated, batch.high)
-            logits = self.networks["discriminator"](generated)
-        adversarial = adversarial_loss(logits.float())
-        (content + self._options.adversarial_weight * adversarial).backward()
+        terms = self._generator_terms(generated, batch.high)
+        gradients = {name: weight * gradient for name, (_, weight, gradient) in terms.items()}
+        generated.backward(sum(gradients.values(), torch.zeros_like(images)))
 
         discriminator = self.parallel_networks["discriminator"]
         with self._autocast:
             # Two calls, as batch statistics of originals and of generated images differ.
-            original_logits = discriminator(batch.high)
-            generated_logits = discriminator(generated.detach())
-        mistakes = discriminator_losses(original_logits.float(), generated_logits.float())
-        sum(mistakes.values(), torch.zeros((), device=generated.device)).backward()
+            original_logits = discriminator(batch.high).float()
+            generated_logits = discriminator(images).float()
+        smoothing = self._options.label_smoothing
+        mistakes = discriminator_losses(original_logits, generated_logits, smoothing)
+        sum(mistakes.values(), torch.zeros((), device=images.device)).backward()
 
-        terms = {"content": content, "adversarial": adversarial, **mistakes}
-        return {name: term.detach() for name, term in terms.items()}
+        values = {name: value for name, (value, _, _) in terms.items()}
+        values = {name: term.detach() for name, term in {**values, **mistakes}.items()}
+        return {**values, **gradient_shares(gradients)}
+
+    def _generator_terms(
+        self, generated: Tensor, originals: Tensor
+    ) -> dict[str, tuple[Tensor, float, Tensor]]:
+        """Each term of the generator's loss: its value, weight, and gradient to the images.
+
+        Each term's gradient is taken on its own, since their sum does not tell who moves the
+        generator; that costs nothing, as they have no layer in common.
+        """
+        terms: dict[str, tuple[Tensor, float]] = {}
+        with _frozen(self.networks["discriminator"]), self._autocast:
+            terms["content"] = self._content(generated, originals), 1.0
+            logits = self.networks["discriminator"](generated).float()
+            terms["adversarial"] = adversarial_loss(logits), self._options.adversarial_weight
+            if self._options.pixel_weight:
+                terms["pixel"] = F.l1_loss(generated, originals), self._options.pixel_weight
+            return {
+                name: (value, weight, torch.autograd.grad(value, generated)[0])
+                for name, (value, weight) in terms.items()
+            }
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """What the first rank of a training writes into its run folder."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,12 +8,20 @@ from srgan import storage
 from srgan.checkpoint import Checkpoints
 from srgan.events import EventLog
 from srgan.export import ModelDescription, save_generator
+from srgan.lpips import Lpips
+from srgan.metrics import Scores
+from srgan.models import ModelName
 from srgan.options import PhaseName, TrainOptions
 from srgan.phases import Phase
 from srgan.pictures import comparison, contact_sheet, png
 from srgan.validation import Validation
 
-LABELS: Mapping[PhaseName, str] = {"srresnet": "SRResNet", "srgan": "SRGAN"}
+
+def label_of(model: ModelName, phase: PhaseName) -> str:
+    """What a model is called under a picture."""
+    if model == "srresnet":
+        return "SRGAN" if phase == "srgan" else "SRResNet"
+    return f"{model.upper()} GAN" if model == "span" and phase == "srgan" else model.upper()
 
 
 class RunFolder:
@@ -44,10 +51,12 @@ class RunFolder:
             self._events = None
 
     def model_path(self, phase: PhaseName, best: bool = False) -> str:
-        """Where the generator of a phase is kept: the last one or the best by PSNR."""
+        """Where the generator of a phase is kept: the last one or the best."""
         return storage.join(self._path, f"{phase}{'-best' if best else ''}.safetensors")
 
-    def save_model(self, phase: Phase, step: int, psnr_y: float | None, best: bool = False) -> None:
+    def save_model(
+        self, phase: Phase, step: int, scores: Scores | None, best: bool = False
+    ) -> None:
         """Write the averaged generator after a number of steps."""
         description = ModelDescription(
             model=self._options.model,
@@ -56,7 +65,8 @@ class RunFolder:
             bicubic_skip=self._options.bicubic_skip,
             phase=phase.name,
             step=step,
-            psnr_y=psnr_y,
+            psnr_y=scores.psnr_y if scores else None,
+            lpips=scores.lpips if scores else None,
         )
         save_generator(self.model_path(phase.name, best), phase.average.network, description)
 
@@ -66,15 +76,23 @@ class RunFolder:
         self.events.flush()
 
     def save_validation(
-        self, phase: Phase, step: int, events_step: int, validation: Validation
+        self,
+        phase: Phase,
+        step: int,
+        events_step: int,
+        validation: Validation,
+        lpips: Lpips | None,
     ) -> None:
         """Write the scores and the comparison picture after a number of steps."""
         for name, scores in validation.means.items():
-            curves = {f"{name}/{key}": value for key, value in scores._asdict().items()}
-            self.events.add_scalars(curves, events_step)
+            values = {key: value for key, value in scores._asdict().items() if value is not None}
+            self.events.add_scalars(
+                {f"{name}/{key}": value for key, value in values.items()}, events_step
+            )
         if validation.examples:
-            label = "SRCNN" if self._options.model == "srcnn" else LABELS[phase.name]
-            sheet = contact_sheet([comparison(example, label) for example in validation.examples])
+            label = label_of(self._options.model, phase.name)
+            rows = [comparison(example, label, lpips) for example in validation.examples]
+            sheet = contact_sheet(rows)
             name = f"{phase.name}-{step:09d}.png"
             storage.write_atomically(storage.join(self._path, f"pictures/{name}"), png(sheet))
             self.events.add_picture("comparison", np.asarray(sheet), events_step)

@@ -8,7 +8,8 @@ read by every rank, the run folder by the first rank alone. The run folder recei
 
     checkpoints/                    the newest checkpoints
     srresnet.safetensors            the averaged generator at the end of each phase,
-    srresnet-best.safetensors       and the best by PSNR on the first test set; likewise srgan
+    srresnet-best.safetensors       and the best on the first test set, by PSNR; likewise srgan,
+                                    whose best is chosen by LPIPS where there are weights for it
     pictures/srresnet-000005000.png test images after that many steps
     tensorboard/                    losses, speed and scores
 """
@@ -30,12 +31,13 @@ from srgan.export import load_generator
 from srgan.images import read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
+from srgan.lpips import find_lpips
 from srgan.memory import keep_freed_memory
 from srgan.options import PHASES, PhaseName, TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.run_folder import RunFolder
 from srgan.storage import exists
-from srgan.validation import TestSets, Validation, validate
+from srgan.validation import Best, TestSets, Validation, validate
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ State = dict[str, Any]
 """A checkpoint's content; see PhaseLoop and Phase.state_dict."""
 
 GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
-ARCHITECTURE = (*GENERATOR, "crop_size")
+ARCHITECTURE = (*GENERATOR, "crop_size", "spectral_norm")
 
 
 def train(
@@ -95,6 +97,7 @@ def train(
                 name: read_images(path, SMALLEST_SIDE).usable for name, path in test_sets.items()
             }
             content = content_loss(options) if "srgan" in options.phases else None
+            lpips = find_lpips(options.lpips_weights)
         start = _starting_point(options, folder, ranks, fresh)
 
         sampler = CropSampler(
@@ -108,7 +111,7 @@ def train(
             options.channels_last,
         )
         surroundings = Surroundings(
-            options, ranks, sampler, len(images), tests, folder, progress, stop
+            options, ranks, sampler, len(images), tests, folder, progress, stop, lpips
         )
         try:
             outcomes, phase = _run_from(start, surroundings, content)
@@ -119,10 +122,12 @@ def train(
         validation = outcomes[phase.name].validation
         if validation is None:
             upscale = upscale_with(phase.average.network, ranks.device)
-            validation = validate(tests, upscale, ranks)
+            validation = validate(tests, upscale, ranks, lpips=lpips)
         metrics = _metrics(options, ranks, len(images), outcomes)
         metrics["skipped_images"] = skipped
-        metrics["test_sets"] = _score_table(validation, validate(tests, bicubic, ranks))
+        metrics["test_sets"] = _score_table(
+            validation, validate(tests, bicubic, ranks, lpips=lpips)
+        )
         return metrics
 
 
@@ -163,7 +168,7 @@ def _run_phases(
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
     """Run the phases that are not behind the state; what became of each, and the last of them."""
     options, ranks = surroundings.options, surroundings.ranks
-    best_psnr_y: dict[str, float] = {} if state is None else state["best_psnr_y"]
+    best = {} if state is None else _best_so_far(state)
     reached = 0 if state is None else PHASES.index(state["phase"])
     outcomes: dict[PhaseName, Outcome] = {}
     for name in options.phases:
@@ -179,7 +184,7 @@ def _run_phases(
             phase.load_state_dict(state)
             torch.set_rng_state(state["rng"])
             first_step = state["step"]
-        outcomes[name] = PhaseLoop(phase, surroundings, best_psnr_y).run(first_step)
+        outcomes[name] = PhaseLoop(phase, surroundings, best).run(first_step)
         if outcomes[name].stopped:
             break
         weights = phase.average.network.state_dict()
@@ -207,9 +212,11 @@ def _starting_point(
         return None, weights
     state = decode(data)
     for name in ARCHITECTURE:
-        if state["options"][name] != getattr(options, name):
+        # Earlier versions had fewer options, which stand for today's defaults.
+        saved = state["options"].get(name, TrainOptions.model_fields[name].default)
+        if saved != getattr(options, name):
             raise OptionsError(
-                f"the run folder holds a training with {name} {state['options'][name]}, not "
+                f"the run folder holds a training with {name} {saved}, not "
                 f"{getattr(options, name)}; choose another --run-dir, or give --fresh"
             )
     if PHASES.index(state["phase"]) > PHASES.index(options.phases[-1]):
@@ -218,6 +225,13 @@ def _starting_point(
             "choose another --run-dir, or give --fresh"
         )
     return state, state["average"]
+
+
+def _best_so_far(state: State) -> dict[str, Best]:
+    """The best evaluation of each phase; earlier versions kept its PSNR alone."""
+    if "best" not in state:
+        return {name: Best("psnr_y", psnr) for name, psnr in state["best_psnr_y"].items()}
+    return {name: Best(*best) for name, best in state["best"].items()}
 
 
 def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
@@ -271,8 +285,8 @@ def _metrics(
     }
 
 
-def _score_table(ours: Validation, by_bicubic: Validation) -> dict[str, dict[str, float]]:
-    """For each test set psnr_y (dB), ssim_y and so on, and the same with bicubic_ before it."""
+def _score_table(ours: Validation, by_bicubic: Validation) -> dict[str, dict[str, float | None]]:
+    """For each test set psnr_y (dB), ssim_y, lpips, ..., and the same with bicubic_ before it."""
     return {
         name: {
             **scores._asdict(),

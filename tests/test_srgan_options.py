@@ -50,6 +50,8 @@ def test_every_option_is_explained():
         {"adversarial_weight": math.inf},
         {"ema_decay": 1.0},
         {"model": "srcnn"},
+        {"model": "dcgan", "crop_size": 48},
+        {"label_smoothing": 0.5},
         {"initial_generator": "x.safetensors"},
     ],
 )
@@ -63,6 +65,20 @@ def test_learning_rate_drops_in_the_second_half_of_srgan_alone():
     assert options.learning_rate_at("srresnet", 999_999, 1_000_000) == 1e-4
     assert options.learning_rate_at("srgan", 99_999, 200_000) == 1e-4
     assert options.learning_rate_at("srgan", 100_000, 200_000) == 1e-5
+
+
+def test_cosine_schedule_falls_from_the_phases_own_rate_to_a_hundredth():
+    options = TrainOptions(
+        learning_rate=2e-3, srgan_learning_rate=2e-4, learning_rate_schedule="cosine"
+    )
+    for phase, rate in (("srresnet", 2e-3), ("srgan", 2e-4)):
+        rates = [options.learning_rate_at(phase, step, 1000) for step in range(1001)]
+        assert rates[0] == rate and rates[500] == pytest.approx(0.505 * rate)
+        assert rates[1000] == pytest.approx(rate / 100)
+        assert rates == sorted(rates, reverse=True)
+    paper = TrainOptions(srgan_learning_rate=2e-4)
+    assert paper.learning_rate_at("srgan", 0, 10) == 2e-4
+    assert paper.learning_rate_at("srresnet", 0, 10) == 1e-4
 
 
 def test_options_can_be_sent_to_other_processes():

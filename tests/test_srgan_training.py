@@ -39,9 +39,9 @@ def run(options: TrainOptions, data: Path, run_dir: Path, **arguments) -> tuple[
     metrics = train(
         options, str(data), {"own": str(data)}, str(run_dir), progress=reports.append, **arguments
     )
-    evaluations = [report for report in reports if report.psnr_y is not None]
-    assert all(report.psnr_y.keys() == {"own"} for report in evaluations)
-    return metrics, [report for report in reports if report.psnr_y is None]
+    evaluations = [report for report in reports if report.scores is not None]
+    assert all(report.scores.keys() == {"own"} for report in evaluations)
+    return metrics, [report for report in reports if report.scores is None]
 
 
 def losses(reports: list[Progress]) -> list[tuple]:
