@@ -6,6 +6,7 @@ better. Measured of whole images: no border is cut off.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +32,12 @@ STRIDES = (4, 8, 16, 16, 16)
 """Pixels between two neighbouring places of each layer."""
 
 HALO = 96
-"""Rows that a strip sees beyond its own, of which 80 above and 96 below reach them: so strips add
-up to exactly what the whole image gives."""
-STRIP_PIXELS = 1 << 20
-"""How many pixels a strip has of its own, which bounds the memory."""
+"""Pixels that a strip sees beyond its own, of which 80 before and 96 behind reach them: so strips
+add up to exactly what the whole image gives."""
+STRIP_PIXELS = 1 << 22
+"""About how many pixels a strip has of its own: with them 600 MB are needed."""
+NARROWEST_STRIP = 256
+"""Less wide, a strip would be mostly halo."""
 
 
 class Lpips(nn.Module):
@@ -73,7 +76,10 @@ class Lpips(nn.Module):
     def distance(self, image: np.ndarray, original: np.ndarray) -> float | None:
         """Distance of two images (uint8, height x width x 3); None where a side is too small.
 
-        Memory is bounded, however large the images: they are measured in strips.
+        Large ones are measured in strips, which bounds the memory and changes nothing else.
+
+        Raises:
+            ValueError: the shapes differ.
         """
         if image.shape != original.shape:
             raise ValueError(f"cannot compare {image.shape} with {original.shape}")
@@ -81,16 +87,17 @@ class Lpips(nn.Module):
         if min(height, width) < SMALLEST_SIDE:
             return None
         sums, counts = [0.0] * len(CHANNELS), [0] * len(CHANNELS)
-        rows = max(STRIP_PIXELS // width // STRIDES[-1], 1) * STRIDES[-1]
-        for start in range(0, height, rows):
-            first, end = max(start - HALO, 0), min(start + rows + HALO, height)
-            strips = (_to_batch(pixels[first:end]) for pixels in (image, original))
+        # Across the longer side strips have the shorter borders, hence the least halo.
+        side = 0 if height >= width else 1
+        own = max(STRIP_PIXELS // min(height, width), NARROWEST_STRIP) // STRIDES[-1] * STRIDES[-1]
+        for start in range(0, max(height, width), own):
+            first, end = max(start - HALO, 0), start + own + HALO
+            strips = [_to_batch(_part(pixels, side, first, end)) for pixels in (image, original)]
             for layer, places in enumerate(self._differences(*strips)):
-                own = places[:, (start - first) // STRIDES[layer] :]
-                if end < height:
-                    own = own[:, : rows // STRIDES[layer]]
-                sums[layer] += float(own.sum(dtype=torch.float64))
-                counts[layer] += own.numel()
+                begin, count = (start - first) // STRIDES[layer], own // STRIDES[layer]
+                counted = _part(places[0], side, begin, begin + count)
+                sums[layer] += float(counted.sum(dtype=torch.float64))
+                counts[layer] += counted.numel()
         return sum(total / count for total, count in zip(sums, counts, strict=True))
 
     def _differences(self, images: Tensor, originals: Tensor) -> Iterator[Tensor]:
@@ -106,6 +113,11 @@ class Lpips(nn.Module):
             features = module(features)
             if isinstance(module, nn.ReLU):
                 yield features
+
+
+def _part(array: Any, side: int, first: int, end: int) -> Any:
+    """Some rows (side 0) or columns (side 1) of an array or tensor."""
+    return array[first:end] if side == 0 else array[:, first:end]
 
 
 def _unit(features: Tensor) -> Tensor:
@@ -141,14 +153,17 @@ def read_lpips(path: str | None) -> bytes | None:
 
 
 def decode_lpips(data: bytes, path: str) -> Lpips:
-    """LPIPS from the content of a file; the path is for messages alone.
+    """LPIPS from the content of a safetensors file; the path is for messages alone.
 
     Raises:
         BadDataError: it holds something else, or is damaged.
     """
     network = Lpips()
     try:
-        network.load_state_dict(load(data))
+        state = load(data)
+        network.load_state_dict(state)
+        if not all(tensor.isfinite().all() for tensor in state.values()):
+            raise RuntimeError("not all of them are finite numbers")
     except (SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise BadDataError(

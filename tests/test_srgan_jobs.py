@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from conftest import Submission, spark_submit
+from conftest import ROOT, Submission, spark_submit
 from PIL import Image
 from srgan_samples import write_samples
 
@@ -89,10 +89,13 @@ def test_models_are_judged_beside_bicubic(
         assert sheet.height > 3 * 44
 
 
+@pytest.mark.skipif(
+    (ROOT / "data" / "weights" / "vgg19-dcbb9e9d.pth").exists(), reason="VGG19 has been fetched"
+)
 def test_no_vgg_weights(pictures: Path, tmp_path: Path) -> None:
     done = spark_submit(
         "train_srgan",
-        *("--data", pictures / "train", *TINY, "--content", "vgg22"),
+        *("--data", pictures / "train", *TINY, "--content", "vgg54"),
         run_dir=tmp_path / "run",
         spark=LOCAL,
     )

@@ -185,7 +185,7 @@ def test_run_folder_past_the_phase(data, tmp_path):
 
 def test_what_is_missing_is_said_before_training(data, tmp_path):
     with pytest.raises(UnavailableError, match="--vgg-weights"):
-        run(tiny_options(content="vgg22"), data, tmp_path / "run")
+        run(tiny_options(content="vgg22", vgg_weights="nowhere.pth"), data, tmp_path / "run")
     with pytest.raises(MissingDataError, match="nowhere"):
         run(tiny_options(), tmp_path / "nowhere", tmp_path / "run")
     with pytest.raises(BadDataError, match="smaller than 64"):
