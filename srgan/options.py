@@ -117,6 +117,13 @@ class TrainOptions(BaseModel):
         description="weight of the mean absolute error of pixels in the srgan phase: not the "
         "paper's, but keeps colours and flat areas (ESRGAN)",
     )
+    grid_weight: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of what repeats every 4 pixels, in the srgan phase: not the paper's, "
+        "but without it VGG losses draw a fine grid",
+    )
     label_smoothing: float = Field(
         0,
         ge=0,
