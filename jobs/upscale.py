@@ -48,8 +48,8 @@ class Options(JobOptions):
 
     model: str = Field(
         "default",
-        description="run folder of train_srgan, model file, bicubic, or default: the model that "
-        "comes with this project",
+        description="default or photo, which come with this project (true to the picture; inventing "
+        "detail), bicubic, a run folder of train_srgan or a model file",
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")
@@ -226,9 +226,9 @@ class _Failures:
 
 
 def _read_model(name: str) -> bytes:
-    from srgan.upscaling.model_choice import read_model
+    from srgan.upscaling.model_choice import BY_NAME, read_model
 
-    return read_model(name if name in ("default", "bicubic") else remote.absolute(name))
+    return read_model(name if name in BY_NAME else remote.absolute(name))
 
 
 def _device() -> str:

@@ -9,7 +9,12 @@ from srgan.errors import MissingDataError
 from srgan.export import ModelDescription, decode_generator, encode_generator
 from srgan.models import build_model
 
-DEFAULT_MODEL = Path(__file__).resolve().parents[1] / "weights" / "default.safetensors"
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+IN_THE_BOX = ("default", "photo")
+"""The models that come with this project: one true to the picture, one that invents detail."""
+BY_NAME = (*IN_THE_BOX, "bicubic")
+"""What is no path."""
+DEFAULT_MODEL = WEIGHTS / "default.safetensors"
 # What a run folder may hold, the most finished first.
 OF_A_RUN = ("srgan.safetensors", "srresnet-best.safetensors", "srresnet.safetensors")
 
@@ -18,7 +23,8 @@ def read_model(name: str) -> bytes:
     """The content of a model file, which is checked to be one.
 
     Args:
-        name: "default", "bicubic", a model file, or the run folder of a training; local or a URL.
+        name: "default", "photo", "bicubic", a model file, or the run folder of a training; local
+            or a URL.
 
     Raises:
         MissingDataError: it is not there.
@@ -29,7 +35,7 @@ def read_model(name: str) -> bytes:
             model="bicubic", residual_blocks=1, channels=1, phase="none", step=0
         )
         return encode_generator(build_model("bicubic"), description)
-    path = str(DEFAULT_MODEL) if name == "default" else name
+    path = str(WEIGHTS / f"{name}.safetensors") if name in IN_THE_BOX else name
     if not path.endswith(".safetensors"):
         candidates = [storage.join(path, file) for file in OF_A_RUN]
         found = next((file for file in candidates if storage.exists(file)), None)
