@@ -48,8 +48,8 @@ class Options(JobOptions):
 
     model: str = Field(
         "default",
-        description="default or photo, which come with this project (true to the picture; inventing "
-        "detail), bicubic, a run folder of train_srgan or a model file",
+        description="default or photo, which come with this project (true to the picture, or "
+        "inventing detail), bicubic, a run folder of train_srgan or a model file",
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")
