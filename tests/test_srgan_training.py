@@ -9,9 +9,10 @@ import fsspec
 import pytest
 import torch
 from PIL import Image
-from srgan_samples import tiny_options, write_samples
+from srgan_samples import tiny_options, write_lpips, write_samples
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from srgan.checkpoint import Checkpoints, decode
 from srgan.errors import (
     BadDataError,
     MissingDataError,
@@ -78,9 +79,30 @@ def test_both_phases_leave_everything_behind(data, tmp_path):
     assert [event.step for event in curves.Scalars("Loss")] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("broken_after", [2, 5])
-def test_resumed_run_has_the_losses_of_an_unbroken_one(data, tmp_path, broken_after):
-    options = tiny_options(srresnet_steps=4, srgan_steps=4)
+ALL_TERMS = {
+    "spectral_norm": True,
+    "pixel_weight": 0.01,
+    "grid_weight": 20,
+    "label_smoothing": 0.1,
+    "learning_rate_schedule": "cosine",
+    "srgan_learning_rate": 5e-4,
+}
+
+
+@pytest.mark.parametrize(
+    ("broken_after", "changes"),
+    [
+        (2, {}),
+        (5, {}),
+        (5, ALL_TERMS),
+        (2, {"model": "span", "bicubic_skip": True}),
+        (5, {"model": "span", **ALL_TERMS}),
+        (5, {"model": "dcgan", "crop_size": 64}),
+    ],
+)
+def test_resumed_run_has_the_losses_of_an_unbroken_one(tmp_path, broken_after, changes):
+    data = write_samples(tmp_path / "data", 3, side=changes.get("crop_size", 40))
+    options = tiny_options(srresnet_steps=4, srgan_steps=4, **changes)
     whole, reports = run(options, data, tmp_path / "whole")
 
     calls = iter(range(1, 100))
@@ -91,6 +113,70 @@ def test_resumed_run_has_the_losses_of_an_unbroken_one(data, tmp_path, broken_af
     assert losses(before) + losses(after) == losses(reports)
     assert second["test_sets"] == whole["test_sets"]
     assert second["steps"] == whole["steps"] == 8
+
+
+def test_checkpoint_of_an_earlier_version_goes_on(data, tmp_path):
+    """Before LPIPS the best PSNR was kept by phase, and there were fewer options."""
+    options = tiny_options(srgan_steps=4)
+    whole, reports = run(options, data, tmp_path / "whole")
+    calls = iter(range(1, 100))
+    _, before = run(options, data, tmp_path / "old", stop=lambda: next(calls) == 5)
+    folder = str(tmp_path / "old/checkpoints")
+    newest = Checkpoints(folder, keep=3).newest()
+    assert newest is not None
+    state = decode(newest)
+    best = state.pop("best")
+    state["best_psnr_y"] = {phase: 1.0 for phase in best}
+    for name in ("spectral_norm", "pixel_weight", "grid_weight", "label_smoothing"):
+        del state["options"][name]
+    Checkpoints(folder, keep=1).save(1, state["phase"], state["step"], state)
+    again, after = run(options, data, tmp_path / "old")
+    assert losses(before) + losses(after) == losses(reports)
+    assert again["test_sets"] == whole["test_sets"]
+    with pytest.raises(OptionsError, match="spectral_norm False, not True"):
+        run(tiny_options(srgan_steps=4, spectral_norm=True), data, tmp_path / "old")
+
+
+def test_every_report_of_the_srgan_phase_shows_who_moves_the_generator(data, tmp_path):
+    _, reports = run(tiny_options(**ALL_TERMS), data, tmp_path / "run")
+    shares = [
+        {name: value for name, value in report.losses.items() if name.endswith("_share")}
+        for report in reports
+        if report.phase == "srgan"
+    ]
+    names = {f"{term}_share" for term in ("content", "adversarial", "pixel", "grid")}
+    assert len(shares) == 3
+    for share in shares:
+        assert share.keys() == names and sum(share.values()) == pytest.approx(1)
+        assert all(value > 0 for value in share.values())
+    curves = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    assert {f"Share/srgan {name}" for name in names} <= set(curves.Tags()["scalars"])
+
+
+def test_an_adversarial_term_that_does_nothing_is_warned_of(data, tmp_path, caplog):
+    options = tiny_options(srresnet_steps=1, srgan_steps=120, adversarial_weight=1e-9, log_every=30)
+    with caplog.at_level(logging.WARNING):
+        run(options, data, tmp_path / "run")
+    (warning,) = [record for record in caplog.records if "adversarial" in record.getMessage()]
+    assert "raise --adversarial-weight" in warning.getMessage()
+
+
+def test_the_best_of_the_srgan_phase_is_chosen_by_lpips(data, tmp_path):
+    weights = write_lpips(tmp_path / "lpips.safetensors")
+    options = tiny_options(validate_every=1, lpips_weights=str(weights))
+    scores: dict[str, list] = {"srresnet": [], "srgan": []}
+
+    def note(report: Progress) -> None:
+        if report.scores is not None:
+            scores[report.phase].append((report.scores["own"], report.step))
+
+    train(options, str(data), {"own": str(data)}, str(tmp_path / "run"), progress=note)
+    best = load_generator(str(tmp_path / "run/srgan-best.safetensors")).description
+    expected, step = min(scores["srgan"], key=lambda found: found[0]["lpips"])
+    assert best.lpips == expected["lpips"] and best.step == step
+    best = load_generator(str(tmp_path / "run/srresnet-best.safetensors")).description
+    expected, step = max(scores["srresnet"], key=lambda found: found[0]["psnr_y"])
+    assert best.psnr_y == expected["psnr_y"] and best.step == step
 
 
 def test_finished_run_is_not_done_again(data, tmp_path):
