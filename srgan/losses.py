@@ -7,12 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan import SCALE
 from srgan.options import TrainOptions
 from srgan.vgg import VggFeatures, load_vgg
-
-GRID_PERIODS = 4
-"""Periods of 4 pixels, each way, over which a grid is looked for."""
 
 
 class MseContent(nn.Module):
@@ -46,25 +42,6 @@ def content_loss(options: TrainOptions) -> nn.Module:
     if options.content == "mse":
         return MseContent()
     return VggContent(load_vgg(options.content, options.vgg_weights), options.vgg_feature_scale)
-
-
-def grid_loss(generated: Tensor, original: Tensor) -> Tensor:
-    """What repeats every 4 pixels in generated images and not in the originals.
-
-    A generator makes the 16 pixels of a low-resolution one by 16 sets of weights. Losses of
-    features ask it for more contrast in fine detail, and a pattern of period 4 is the cheapest to
-    add: after a hundred steps of VGG22 it stood out a thousandfold in the spectrum. Here the
-    difference of the images is averaged over 4 x 4 neighbouring periods, which leaves little of
-    detail, and all of a grid; what then differs from the mean over the 16 places is squared.
-
-    Args:
-        generated: N x 3 x H x W in [-1, 1], sides multiples of 4 and at least 16.
-        original: likewise.
-    """
-    places = F.pixel_unshuffle(generated - original, SCALE)
-    places = F.avg_pool2d(places, GRID_PERIODS, stride=GRID_PERIODS // 2)
-    places = places.unflatten(1, (-1, SCALE**2))
-    return (places - places.mean(dim=2, keepdim=True)).square().mean()
 
 
 def adversarial_loss(generated_logits: Tensor) -> Tensor:

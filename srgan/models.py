@@ -18,6 +18,7 @@ from srgan import SCALE
 from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
 from srgan.dcgan import DcganDiscriminator, DcganGenerator
 from srgan.span import Span
+from srgan.sub_pixel import sub_pixel_convolution
 
 ModelName = Literal["srresnet", "span", "dcgan", "srcnn", "bicubic"]
 
@@ -27,6 +28,7 @@ def build_model(
     residual_blocks: int = 16,
     channels: int = 64,
     bicubic_skip: bool = False,
+    even_sub_pixels: bool = False,
     for_training: bool = False,
 ) -> nn.Module:
     """The network of that name.
@@ -36,12 +38,14 @@ def build_model(
         residual_blocks: of srresnet.
         channels: of srresnet, span and dcgan.
         bicubic_skip: let srresnet and span give the difference to bicubic.
+        even_sub_pixels: train srresnet and span so that they cannot draw a grid.
         for_training: with what span has in training alone.
     """
     if model == "srresnet":
-        return Generator(residual_blocks, channels, bicubic_skip)
+        return Generator(residual_blocks, channels, bicubic_skip, even_sub_pixels)
     if model == "span":
-        return Span(channels, Bicubic() if bicubic_skip else None, for_training)
+        skip = Bicubic() if bicubic_skip else None
+        return Span(channels, skip, even_sub_pixels, for_training)
     if model == "dcgan":
         return DcganGenerator(channels)
     return SRCNN() if model == "srcnn" else Bicubic()
@@ -108,7 +112,11 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, residual_blocks: int = 16, channels: int = 64, bicubic_skip: bool = False
+        self,
+        residual_blocks: int = 16,
+        channels: int = 64,
+        bicubic_skip: bool = False,
+        even_sub_pixels: bool = False,
     ) -> None:
         super().__init__()
         self.head = nn.Sequential(nn.Conv2d(3, channels, 9, padding=4), SharedPReLU())
@@ -117,7 +125,10 @@ class Generator(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
         )
-        self.upscale = nn.Sequential(*_sub_pixel_stage(channels), *_sub_pixel_stage(channels))
+        self.upscale = nn.Sequential(
+            *_sub_pixel_stage(channels, even_sub_pixels),
+            *_sub_pixel_stage(channels, even_sub_pixels),
+        )
         self.tail = FewOutputsConv2d(channels, 3, 9)
         self.skip = Bicubic() if bicubic_skip else None
         if bicubic_skip:
@@ -130,23 +141,9 @@ class Generator(nn.Module):
         return high if self.skip is None else high + self.skip(low)
 
 
-def _sub_pixel_stage(channels: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, 4 * channels, 3, padding=1)
-    begin_without_grid(convolution, 2)
+def _sub_pixel_stage(channels: int, even: bool) -> list[nn.Module]:
+    convolution = sub_pixel_convolution(channels, 4 * channels, 2, even)
     return [convolution, nn.PixelShuffle(2), SharedPReLU()]
-
-
-@torch.no_grad()
-def begin_without_grid(convolution: nn.Conv2d, factor: int) -> None:
-    """Let the pixels that a shuffle by `factor` makes of one place be equal at first.
-
-    Independent initial weights draw a grid of the factor's period over every picture, of which
-    perceptual losses leave a part (Aitken et al., arXiv 1707.02937: ICNR).
-    """
-    assert convolution.bias is not None
-    for tensor in (convolution.weight, convolution.bias):
-        by_pixel = tensor.view(-1, factor**2, *tensor.shape[1:])
-        by_pixel.copy_(by_pixel[:, :1].expand_as(by_pixel).clone())
 
 
 class Discriminator(nn.Module):

@@ -47,6 +47,11 @@ class TrainOptions(BaseModel):
         description="let srresnet or span learn the difference to bicubic: not the papers', but "
         "past bicubic within minutes",
     )
+    even_sub_pixels: bool = Field(
+        False,
+        description="let srresnet or span make equal pixels where the picture does not vary: not "
+        "the papers', but without it VGG losses draw a grid of their period",
+    )
     spectral_norm: bool = Field(
         False,
         description="spectral instead of batch normalisation in the discriminator: it wins less "
@@ -116,13 +121,6 @@ class TrainOptions(BaseModel):
         allow_inf_nan=False,
         description="weight of the mean absolute error of pixels in the srgan phase: not the "
         "paper's, but keeps colours and flat areas (ESRGAN)",
-    )
-    grid_weight: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="weight of what repeats every 4 pixels, in the srgan phase: not the paper's, "
-        "but without it VGG losses draw a fine grid",
     )
     label_smoothing: float = Field(
         0,

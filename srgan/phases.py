@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from srgan.balance import gradient_shares
 from srgan.batches import Batch
 from srgan.distributed import Ranks
-from srgan.losses import adversarial_loss, discriminator_losses, grid_loss
+from srgan.losses import adversarial_loss, discriminator_losses
 from srgan.models import build_discriminator, build_model
 from srgan.moving_average import MovingAverage
 from srgan.options import PHASES, PhaseName, TrainOptions
@@ -47,6 +47,7 @@ class Phase(ABC):
                 options.residual_blocks,
                 options.channels,
                 options.bicubic_skip,
+                options.even_sub_pixels,
                 for_training=True,
             )
         if weights is not None:
@@ -190,8 +191,6 @@ class SrganPhase(Phase):
             terms["adversarial"] = adversarial_loss(logits), self._options.adversarial_weight
             if self._options.pixel_weight:
                 terms["pixel"] = F.l1_loss(generated, originals), self._options.pixel_weight
-            if self._options.grid_weight:
-                terms["grid"] = grid_loss(generated, originals), self._options.grid_weight
             return {
                 name: (value, weight, torch.autograd.grad(value, generated)[0])
                 for name, (value, weight) in terms.items()

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
+from srgan.sub_pixel import EvenSubPixelConv2d, sub_pixel_convolution
 
 BLOCKS = 6
 EXPANSION = 2
@@ -90,13 +91,18 @@ class Span(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, channels: int = 48, skip: nn.Module | None = None, for_training: bool = False
+        self,
+        channels: int = 48,
+        skip: nn.Module | None = None,
+        even_sub_pixels: bool = False,
+        for_training: bool = False,
     ) -> None:
         """With that many feature maps, the paper's 48.
 
         Args:
             channels: feature maps of every layer.
             skip: makes the picture to which the network adds the difference, at first none.
+            even_sub_pixels: let the last layer be such that it cannot draw a grid.
             for_training: give each 3x3 convolution its second branch.
         """
         super().__init__()
@@ -105,7 +111,7 @@ class Span(nn.Module):
         self.blocks = nn.ModuleList(SpanBlock(channels, convolution) for _ in range(BLOCKS))
         self.body_end = _convolution(convolution, channels, channels)
         self.fuse = nn.Conv2d(4 * channels, channels, 1)
-        self.tail = nn.Conv2d(channels, 3 * SCALE**2, 3, padding=1)
+        self.tail = sub_pixel_convolution(channels, 3 * SCALE**2, SCALE, even_sub_pixels)
         self.skip = skip
         self.register_buffer("mean", torch.tensor(MEAN_RGB)[:, None, None], persistent=False)
         if skip is not None:
@@ -126,9 +132,12 @@ class Span(nn.Module):
 
 
 def merged_state(network: nn.Module) -> dict[str, Tensor]:
-    """The state dict of a network, every convolution of two branches as one."""
+    """The state dict of a network, with plain convolutions for those that training alone has."""
     state = dict(network.state_dict())
     for name, module in network.named_modules():
+        if isinstance(module, EvenSubPixelConv2d):
+            state[f"{name}.weight"] = module.merged_weight().detach()
+            state[f"{name}.bias"] = module.merged_bias().detach()
         if isinstance(module, TwoBranchConv2d):
             for branch in ("expand", "middle", "squeeze"):
                 del state[f"{name}.{branch}"]

@@ -48,7 +48,7 @@ State = dict[str, Any]
 """A checkpoint's content; see PhaseLoop and Phase.state_dict."""
 
 GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
-ARCHITECTURE = (*GENERATOR, "crop_size", "spectral_norm")
+ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm")
 
 
 def train(

@@ -13,7 +13,6 @@ from srgan.losses import (
     adversarial_loss,
     content_loss,
     discriminator_losses,
-    grid_loss,
 )
 from srgan.models import Discriminator, Generator
 from srgan.vgg import VggFeatures
@@ -70,23 +69,6 @@ def test_adversarial_losses_are_the_papers():
     generated = torch.sigmoid(-2 * logits)
     expected = float(-(1 - generated).log().mean())
     assert losses["discriminator_generated"] == pytest.approx(expected)
-
-
-def test_grid_loss_moves_the_generator(batch):
-    assert_moves_every_layer(lambda image: grid_loss(image, batch.high), batch)
-
-
-def test_grid_loss_sees_a_grid_and_nothing_else(batch):
-    assert grid_loss(batch.high, batch.high) == 0
-    brighter = grid_loss(batch.high + 0.1, batch.high)
-    assert brighter == pytest.approx(0, abs=1e-12)
-    torch.manual_seed(0)
-    noise = 0.02 * torch.randn_like(batch.high)
-    grid = 0.02 * torch.tensor([1.0, -1.0, 1.0, -1.0]).repeat(8)
-    of_noise = grid_loss(batch.high + noise, batch.high)
-    # All of a grid's power is left, of noise a sixteenth.
-    assert grid_loss(batch.high + grid, batch.high) == pytest.approx(0.02**2, rel=1e-3)
-    assert of_noise == pytest.approx(0.02**2 / 16, rel=0.2)
 
 
 def test_vgg_loss_scales_by_the_square(batch):

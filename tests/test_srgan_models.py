@@ -6,7 +6,9 @@ import torch
 from srgan_samples import sample_pixels
 
 from srgan.evaluation import bicubic, upscale_with
+from srgan.export import ModelDescription, load_generator, save_generator
 from srgan.models import Bicubic, Discriminator, Generator, build_discriminator, build_model
+from srgan.sub_pixel import EvenSubPixelConv2d
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -101,10 +103,30 @@ def test_dcgans_discriminator_takes_larger_crops(crop_size, logits):
     assert judge(torch.rand(2, 3, crop_size, crop_size)).shape == (2, logits)
 
 
-def test_sub_pixel_stages_begin_without_a_grid():
+@pytest.mark.parametrize("model", ["srresnet", "span"])
+def test_even_sub_pixels_cannot_draw_a_grid(model):
     torch.manual_seed(0)
-    stage = Generator(residual_blocks=1, channels=4).upscale
-    made = stage(torch.rand(1, 4, 5, 5))[0]
-    pixels = made.unfold(1, 2, 2).unfold(2, 2, 2)
-    assert torch.equal(pixels, pixels[..., :1, :1].expand_as(pixels))
-    assert made.std() > 0
+    flat = torch.full((1, 3, 40, 40), 0.4)
+    spread = {}
+    for even in (False, True):
+        network = build_model(model, 2, 8, even_sub_pixels=even, for_training=True).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            # Far from the borders, whose padding the layers see.
+            spread[even] = network(flat)[..., 76:84, 76:84].std(dim=(2, 3)).max().item()
+    assert spread[False] > 1e-3 and spread[True] < 1e-5
+
+
+@pytest.mark.parametrize("model", ["srresnet", "span"])
+def test_a_file_of_even_sub_pixels_holds_plain_convolutions(model, tmp_path):
+    torch.manual_seed(0)
+    network = build_model(model, 2, 8, even_sub_pixels=True, for_training=True).eval()
+    description = ModelDescription(
+        model=model, residual_blocks=2, channels=8, phase="srresnet", step=1
+    )
+    save_generator(str(tmp_path / "m.safetensors"), network, description)
+    loaded, _ = load_generator(str(tmp_path / "m.safetensors"))
+    low = torch.rand(1, 3, 9, 7)
+    torch.testing.assert_close(loaded(low), network(low))
+    assert not any(isinstance(module, EvenSubPixelConv2d) for module in loaded.modules())

@@ -82,7 +82,7 @@ def test_both_phases_leave_everything_behind(data, tmp_path):
 ALL_TERMS = {
     "spectral_norm": True,
     "pixel_weight": 0.01,
-    "grid_weight": 20,
+    "even_sub_pixels": True,
     "label_smoothing": 0.1,
     "learning_rate_schedule": "cosine",
     "srgan_learning_rate": 5e-4,
@@ -127,7 +127,7 @@ def test_checkpoint_of_an_earlier_version_goes_on(data, tmp_path):
     state = decode(newest)
     best = state.pop("best")
     state["best_psnr_y"] = {phase: 1.0 for phase in best}
-    for name in ("spectral_norm", "pixel_weight", "grid_weight", "label_smoothing"):
+    for name in ("spectral_norm", "pixel_weight", "even_sub_pixels", "label_smoothing"):
         del state["options"][name]
     Checkpoints(folder, keep=1).save(1, state["phase"], state["step"], state)
     again, after = run(options, data, tmp_path / "old")
@@ -144,7 +144,7 @@ def test_every_report_of_the_srgan_phase_shows_who_moves_the_generator(data, tmp
         for report in reports
         if report.phase == "srgan"
     ]
-    names = {f"{term}_share" for term in ("content", "adversarial", "pixel", "grid")}
+    names = {f"{term}_share" for term in ("content", "adversarial", "pixel")}
     assert len(shares) == 3
     for share in shares:
         assert share.keys() == names and sum(share.values()) == pytest.approx(1)

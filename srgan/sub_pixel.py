@@ -1,0 +1,46 @@
+"""Convolutions before a pixel shuffle that cannot draw a grid.
+
+A shuffle makes the pixels of one place of the channels of a convolution, each of which has weights
+of its own. Where the picture is flat they should be equal; nothing but the loss says so, and losses
+of features, which ask for contrast, make the pixels differ: a pattern of the shuffle's period over
+everything. Equal initial weights (Aitken et al., arXiv 1707.02937) only postpone that. Here the
+weights of one place have the same sum over the kernel and the same bias, at every step: so inputs
+that do not vary give outputs that do not (Sugawara, Shiota and Kiya, arXiv 1806.02658, reach this
+by a filter behind the shuffle, which blurs as well).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class EvenSubPixelConv2d(nn.Conv2d):
+    """A 3x3 convolution for training, in place of a plain one with the same parameters."""
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int) -> None:
+        """Before a shuffle by that factor; out_channels is a multiple of its square."""
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        self.factor = factor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.conv2d(inputs, self.merged_weight(), self.merged_bias(), padding=1)
+
+    def merged_weight(self) -> Tensor:
+        """The weight of the plain convolution that does the same."""
+        by_pixel = self.weight.unflatten(0, (-1, self.factor**2))
+        sums = by_pixel.mean((-2, -1), keepdim=True)
+        return (by_pixel - sums + sums.mean(1, keepdim=True)).flatten(0, 1)
+
+    def merged_bias(self) -> Tensor:
+        """The bias of the plain convolution that does the same."""
+        assert self.bias is not None
+        by_pixel = self.bias.unflatten(0, (-1, self.factor**2))
+        return by_pixel.mean(1, keepdim=True).expand_as(by_pixel).flatten()
+
+
+def sub_pixel_convolution(
+    in_channels: int, out_channels: int, factor: int, even: bool
+) -> nn.Conv2d:
+    """The 3x3 convolution before a shuffle by that factor, if need be of the even kind."""
+    if even:
+        return EvenSubPixelConv2d(in_channels, out_channels, factor)
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
