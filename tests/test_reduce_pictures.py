@@ -23,6 +23,15 @@ def test_large_pictures_become_smaller_and_small_ones_stay(tmp_path: Path) -> No
     assert np.array_equal(small, sample_pixels(40, 30))
 
 
+def test_every_picture_becomes_smaller_by_the_factor(tmp_path: Path) -> None:
+    Image.fromarray(sample_pixels(90, 60)).save(tmp_path / "middle.png")
+    Image.fromarray(sample_pixels(80, 600)).save(tmp_path / "wide.png")
+    arguments = [str(tmp_path), "--to", str(tmp_path / "out"), "--longest", "100"]
+    assert reduce_pictures.main([*arguments, "--shrink", "2"]) == 0
+    assert Image.open(tmp_path / "out/middle.png").size == (30, 45)
+    assert Image.open(tmp_path / "out/wide.png").size == (100, 13)
+
+
 def test_a_folder_without_pictures_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
