@@ -10,8 +10,8 @@ from torch import nn
 
 from srgan.errors import BadDataError
 from srgan.models import ModelName, build_model
-from srgan.span import merged_state
 from srgan.storage import read_bytes, write_atomically
+from srgan.two_branch import merged_state
 
 
 class ModelDescription(BaseModel):

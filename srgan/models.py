@@ -1,6 +1,6 @@
 """The networks: the paper's generator and discriminator (figure 4), SRCNN and bicubic.
 
-SPAN and DCGAN's two are in span.py and dcgan.py.
+EDSR, SPAN and DCGAN's two are in files of their own.
 
 Everything that upscales has one interface: N x 3 x H x W in [0, 1] to N x 3 x 4H x 4W in [-1, 1].
 
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from srgan import SCALE
 from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
 from srgan.dcgan import DcganDiscriminator, DcganGenerator
+from srgan.edsr import Edsr
 from srgan.span import Span
 from srgan.sub_pixel import sub_pixel_convolution
 
-ModelName = Literal["srresnet", "span", "dcgan", "srcnn", "bicubic"]
+ModelName = Literal["srresnet", "edsr", "span", "dcgan", "srcnn", "bicubic"]
 
 
 def build_model(
@@ -35,16 +36,18 @@ def build_model(
 
     Args:
         model: its name.
-        residual_blocks: of srresnet.
-        channels: of srresnet, span and dcgan.
-        bicubic_skip: let srresnet and span give the difference to bicubic.
-        even_sub_pixels: train srresnet and span so that they cannot draw a grid.
-        for_training: with what span has in training alone.
+        residual_blocks: of srresnet and edsr.
+        channels: of all but srcnn and bicubic.
+        bicubic_skip: let srresnet, edsr and span give the difference to bicubic.
+        even_sub_pixels: train these three so that they cannot draw a grid.
+        for_training: with what edsr and span have in training alone.
     """
     if model == "srresnet":
         return Generator(residual_blocks, channels, bicubic_skip, even_sub_pixels)
+    skip = Bicubic() if bicubic_skip else None
+    if model == "edsr":
+        return Edsr(residual_blocks, channels, skip, even_sub_pixels, for_training)
     if model == "span":
-        skip = Bicubic() if bicubic_skip else None
         return Span(channels, skip, even_sub_pixels, for_training)
     if model == "dcgan":
         return DcganGenerator(channels)

@@ -29,12 +29,14 @@ class TrainOptions(BaseModel):
         "folder already holds a trained srresnet",
     )
 
-    model: Literal["srresnet", "span", "dcgan", "srcnn"] = Field(
+    model: Literal["srresnet", "edsr", "span", "dcgan", "srcnn"] = Field(
         "srresnet",
-        description="network to train: srresnet, the paper's; span, as good and three times as "
-        "fast; dcgan; srcnn, which has no srgan phase",
+        description="network to train: srresnet, the paper's; edsr and span, which compute at low "
+        "resolution alone and are faster; dcgan; srcnn, which has no srgan phase",
     )
-    residual_blocks: int = Field(16, ge=1, le=128, description="residual blocks of srresnet")
+    residual_blocks: int = Field(
+        16, ge=1, le=128, description="residual blocks of srresnet and edsr"
+    )
     channels: int = Field(
         64,
         ge=1,
@@ -44,13 +46,13 @@ class TrainOptions(BaseModel):
     )
     bicubic_skip: bool = Field(
         False,
-        description="let srresnet or span learn the difference to bicubic: not the papers', but "
-        "past bicubic within minutes",
+        description="let srresnet, edsr or span learn the difference to bicubic: not the papers', "
+        "but past bicubic within minutes",
     )
     even_sub_pixels: bool = Field(
         False,
-        description="let srresnet or span make equal pixels where the picture does not vary: not "
-        "the papers', but without it VGG losses draw a grid of their period",
+        description="let srresnet, edsr or span make equal pixels where the picture does not vary: "
+        "not the papers', but without it VGG losses draw a grid of the sub-pixels' period",
     )
     spectral_norm: bool = Field(
         False,

@@ -21,7 +21,7 @@ def label_of(model: ModelName, phase: PhaseName) -> str:
     """What a model is called under a picture."""
     if model == "srresnet":
         return "SRGAN" if phase == "srgan" else "SRResNet"
-    return f"{model.upper()} GAN" if model == "span" and phase == "srgan" else model.upper()
+    return f"{model.upper()} GAN" if phase == "srgan" and model != "dcgan" else model.upper()
 
 
 class RunFolder:

@@ -15,7 +15,7 @@ def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("model", ["srresnet", "span", "dcgan", "srcnn", "bicubic"])
+@pytest.mark.parametrize("model", ["srresnet", "edsr", "span", "dcgan", "srcnn", "bicubic"])
 def test_all_models_upscale_by_four(model):
     network = build_model(model, residual_blocks=2, channels=8)
     assert network(torch.rand(2, 3, 7, 9)).shape == (2, 3, 28, 36)
@@ -103,7 +103,7 @@ def test_dcgans_discriminator_takes_larger_crops(crop_size, logits):
     assert judge(torch.rand(2, 3, crop_size, crop_size)).shape == (2, logits)
 
 
-@pytest.mark.parametrize("model", ["srresnet", "span"])
+@pytest.mark.parametrize("model", ["srresnet", "edsr", "span"])
 def test_even_sub_pixels_cannot_draw_a_grid(model):
     torch.manual_seed(0)
     flat = torch.full((1, 3, 40, 40), 0.4)
@@ -118,7 +118,7 @@ def test_even_sub_pixels_cannot_draw_a_grid(model):
     assert spread[False] > 1e-3 and spread[True] < 1e-5
 
 
-@pytest.mark.parametrize("model", ["srresnet", "span"])
+@pytest.mark.parametrize("model", ["srresnet", "edsr", "span"])
 def test_a_file_of_even_sub_pixels_holds_plain_convolutions(model, tmp_path):
     torch.manual_seed(0)
     network = build_model(model, 2, 8, even_sub_pixels=True, for_training=True).eval()

@@ -96,7 +96,7 @@ ALL_TERMS = {
         (5, {}),
         (5, ALL_TERMS),
         (2, {"model": "span", "bicubic_skip": True}),
-        (5, {"model": "span", **ALL_TERMS}),
+        (5, {"model": "edsr", **ALL_TERMS}),
         (5, {"model": "dcgan", "crop_size": 64}),
     ],
 )

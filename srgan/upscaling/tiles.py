@@ -142,15 +142,15 @@ def bytes_per_pixel(description: ModelDescription) -> int:
     """Bytes that a network's layers take at their widest, for an input pixel.
 
     SRResNet: the second sub-pixel stage has 4 x channels at twice the side, before and after the
-    shuffle; DCGAN: 2 x channels at twice the side and channels at four times; SPAN: the four
-    kept feature maps, their concatenation, and 3 channels at four times the side; SRCNN: 64 and 64
-    feature maps at four times the side.
+    shuffle; DCGAN: 2 x channels at twice the side and channels at four times; SPAN: four kept
+    feature maps, their concatenation, and 3 channels at four times the side; EDSR: less; SRCNN: 64
+    and 64 feature maps at four times the side.
     """
     if description.model == "srresnet":
         return 3 * 4 * 16 * description.channels
     if description.model == "dcgan":
         return 4 * (8 + 3 * 16) * description.channels
-    if description.model == "span":
+    if description.model in ("span", "edsr"):
         return 4 * (10 * description.channels + 4 * 48)
     return 3 * 4 * 16 * (64 if description.model == "srcnn" else 3)
 
