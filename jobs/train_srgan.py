@@ -132,7 +132,9 @@ def _train(
 
     if use_gpu:
         check_gpu()
-    logging.getLogger("srgan").addHandler(WarningsForDriver(logging.WARNING))
+    if os.environ["RANK"] == "0":
+        # The others would say the same.
+        logging.getLogger("srgan").addHandler(WarningsForDriver(logging.WARNING))
 
     def progress(values: Any) -> None:
         report_progress(values._asdict())

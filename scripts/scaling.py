@@ -36,7 +36,7 @@ LOG = logging.getLogger("scaling")
 # A Worker offers somewhat more than the executor asks for.
 WORKER_MEMORY = "2g"
 DATA = {"lenet": "data/mnist", "srgan": "data/General-100"}
-RECIPES = {"lenet": "conf/lenet.toml", "srgan": "conf/srgan-small.toml"}
+RECIPES = {"lenet": "conf/lenet.toml", "srgan": "conf/srgan-tiny.toml"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """LPIPS, a distance between images as people see it (Zhang et al., arXiv 1801.03924).
 
-Version 0.1 with AlexNet, the one that is published by; 0 for equal images, above that less is
-better. Measured of whole images: no border is cut off.
+Version 0.1 with AlexNet, which papers report; 0 for equal images, above that less is better.
+Measured of whole images: no border is cut off.
 """
 
 from collections.abc import Iterator
