@@ -14,8 +14,9 @@ NEIGHBOURS = (2, 3, 4)
 def grid_peaks(pixels: np.ndarray) -> dict[float, float]:
     """How far the spectrum stands out at each period, as a factor on its power (1: not at all).
 
-    The power spectra of overlapping windows are averaged (Welch), each window weighed by the inverse
-    of its own power: a faint grid in a flat area counts as much as one in a texture. The peak of a period is the power of its waves (along rows, along columns, along both) over the
+    The power spectra of overlapping windows are averaged (Welch), each window weighed by the
+    inverse of its own power: a faint grid in a flat area counts as much as one in a texture. The
+    peak of a period is the power of its waves (along rows, along columns, along both) over the
     median of that of their neighbours in frequency.
 
     Args:
