@@ -1,11 +1,13 @@
-"""Judge super-resolution models on test sets by PSNR and SSIM, beside bicubic.
+"""Judge super-resolution models on test sets by PSNR, SSIM and LPIPS, beside bicubic.
 
     spark-submit --properties-file conf/local.conf jobs/evaluate_srgan.py \\
-        --models runs/tonight/srresnet-best.safetensors,runs/tonight/srgan.safetensors \\
+        --models default,runs/tonight,runs/tonight/srresnet-best.safetensors \\
         --test-sets data/Set5,data/Set14
 
-Each image is a task of its own, spread over the executors. Scores are on the Y channel with 4
-pixels cut off each border, as in the paper; those on RGB stand beside them. The run folder
+Each image is a task of its own, spread over the executors. PSNR and SSIM are on the Y channel with
+4 pixels cut off each border, as in the paper; those on RGB stand beside them. PSNR ends at 100 dB,
+which stands for equal images. LPIPS, of the whole image, is measured where its weights are there
+(python scripts/fetch_data.py lpips), on this machine alone; lower is better. The run folder
 receives scores.csv (an image a line), contact-sheet.png, pictures, log.txt and result.json.
 """
 
@@ -15,9 +17,9 @@ import csv
 import io
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -27,9 +29,13 @@ from jobs.runtime.job import Run, run_job
 from jobs.runtime.names import short_names, split_paths
 from jobs.runtime.options import JobOptions
 
+if TYPE_CHECKING:
+    from srgan.metrics import Scores
+
 LOG = logging.getLogger("jobs.evaluate_srgan")
 
 BICUBIC = "bicubic"
+LPIPS = "LPIPS"
 PICTURES_FOLDER = "pictures"
 
 
@@ -37,41 +43,49 @@ class Options(JobOptions):
     """What to judge on what."""
 
     models: str = Field(
-        "", description="model files (.safetensors), separated by commas; bicubic is always judged"
+        "",
+        description="as upscale takes them, separated by commas: run folders of train_srgan, model "
+        "files, or models that come with this project, such as default; bicubic is always judged",
     )
     test_sets: str = Field(description="folders of test images, separated by commas")
     pictures: int = Field(
         4, ge=0, description="images a test set in the contact sheet, by the last model"
+    )
+    lpips_weights: str | None = Field(
+        None, description="weights of LPIPS [what fetch_data.py lpips fetched]"
     )
 
 
 def work(run: Run[Options]) -> dict[str, Any]:
     """Score every image with every model."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
-    from srgan.evaluation import SMALLEST_SIDE
-    from srgan.export import decode_generator
+    from srgan.evaluation import SMALLEST_SIDE, mean_scores
     from srgan.images import read_images
+    from srgan.lpips import decode_lpips, read_lpips
     from srgan.pictures import contact_sheet
-    from srgan.storage import read_bytes
+    from srgan.upscaling.model_choice import BY_NAME, read_model
 
     options = run.options
-    files = _named(options.models, "--models")
-    if BICUBIC in files:
+    sources = _named(options.models, "--models", BY_NAME)
+    if BICUBIC in sources:
         raise UsageError(f"--models {options.models}: {BICUBIC} is judged in any case")
-    models = {name: read_bytes(path) for name, path in files.items()}
-    for name, data in models.items():
-        decode_generator(data, files[name])
+    models = {name: read_model(source) for name, source in sources.items()}
+    weights = read_lpips(options.lpips_weights)
+    if weights is not None:
+        # A wrong file is known here already, before Spark has started.
+        decode_lpips(weights, options.lpips_weights or LPIPS)
     items = [
         (test_set, image, number < options.pictures)
         for test_set, folder in _named(options.test_sets, "--test-sets").items()
         for number, image in enumerate(read_images(folder, SMALLEST_SIDE).usable)
     ]
     context = run.start_spark({})
-    shared = context.broadcast(models)
+    # Executors need not have these files: they get what is in them.
+    shared = context.broadcast((models, weights))
     rows = context.parallelize(items, len(items)).mapPartitions(
-        lambda part: _score(part, shared.value)
+        lambda part: _score(part, *shared.value)
     )
-    scores: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
+    scores: dict[str, dict[str, dict[str, Scores]]] = {}
     sheets, pictures = [], []
     for test_set, image, by_method, versions in rows.collect():
         for method, values in by_method.items():
@@ -83,8 +97,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
                 {
                     "image": f"{test_set} {image}",
                     "method": method,
-                    "psnr_y": by_method[method]["psnr_y"],
-                    "bicubic_psnr_y": by_method[BICUBIC]["psnr_y"],
+                    "psnr_y": by_method[method].psnr_y,
+                    "bicubic_psnr_y": by_method[BICUBIC].psnr_y,
+                    "lpips": by_method[method].lpips,
+                    "bicubic_lpips": by_method[BICUBIC].lpips,
                     **_write_pictures(run.folder.path, f"{test_set}-{len(sheets)}", versions),
                 }
             )
@@ -95,8 +111,12 @@ def work(run: Run[Options]) -> dict[str, Any]:
         sheet.save(run.folder.path / "contact-sheet.png")
     _write_csv(str(run.folder.path / "scores.csv"), scores)
     return {
-        "models": files,
-        "test_sets": {name: _means(found) for name, found in scores.items()},
+        "models": sources,
+        "has_lpips": weights is not None,
+        "test_sets": {
+            name: {method: mean_scores(of.values())._asdict() for method, of in found.items()}
+            for name, found in scores.items()
+        },
         "pictures": pictures,
     }
 
@@ -104,33 +124,40 @@ def work(run: Run[Options]) -> dict[str, Any]:
 def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> dict[str, str]:
     """Write the versions of an image; the files, from the run folder, by version."""
     (folder / PICTURES_FOLDER).mkdir(exist_ok=True)
-    files = {version: f"{PICTURES_FOLDER}/{name}-{version}.png" for version in versions}
+    # Two test sets called alike have their folder in front of their name.
+    stem = f"{PICTURES_FOLDER}/{name.replace('/', '-')}"
+    files = {version: f"{stem}-{version}.png" for version in versions}
     for version, data in versions.items():
         (folder / files[version]).write_bytes(data)
     return files
 
 
-def _score(part: Iterator[Any], models: Mapping[str, bytes]) -> Iterator[Any]:
+def _score(
+    part: Iterator[Any], models: Mapping[str, bytes], weights: bytes | None
+) -> Iterator[Any]:
     # Runs on an executor.
     import torch
     from PIL import Image
 
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
     from srgan.export import decode_generator
+    from srgan.finite import finite
+    from srgan.lpips import decode_lpips
     from srgan.pictures import comparison, png
 
     torch.set_num_threads(1)
     methods: dict[str, Upscale] = {BICUBIC: bicubic}
     for name, data in models.items():
         methods[name] = upscale_with(decode_generator(data, name).network)
+    lpips = None if weights is None else decode_lpips(weights, LPIPS)
     for test_set, image, wants_picture in part:
-        results = {name: evaluate_image(image, upscale) for name, upscale in methods.items()}
-        scores = {name: result.scores._asdict() for name, result in results.items()}
+        results = {name: evaluate_image(image, way, lpips) for name, way in methods.items()}
+        scores = {name: finite(result.scores) for name, result in results.items()}
         last = list(results)[-1]
         versions: dict[str, bytes] = {}
         if wants_picture:
             shown = results[last]
-            versions["comparison"] = png(comparison(shown, last))
+            versions["comparison"] = png(comparison(shown, last, lpips))
             for version, pixels in (
                 ("bicubic", results[BICUBIC].upscaled),
                 ("upscaled", shown.upscaled),
@@ -140,38 +167,41 @@ def _score(part: Iterator[Any], models: Mapping[str, bytes]) -> Iterator[Any]:
         yield test_set, image.name, scores, versions
 
 
-def _means(by_method: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
-    means = {}
-    for method, images in by_method.items():
-        values = list(images.values())
-        means[method] = {key: sum(one[key] for one in values) / len(values) for key in values[0]}
-    return means
+def _write_csv(path: str, scores: Mapping[str, Mapping[str, Mapping[str, Scores]]]) -> None:
+    from srgan.metrics import Scores
 
-
-def _write_csv(path: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["test_set", "image", "method", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"])
+        writer.writerow(["test_set", "image", "method", *Scores._fields])
         for test_set, by_method in scores.items():
             for method, images in by_method.items():
                 for image, values in images.items():
-                    numbers = [f"{value:.4f}" for value in values.values()]
+                    numbers = ["" if value is None else f"{value:.4f}" for value in values]
                     writer.writerow([test_set, image, method, *numbers])
 
 
-def _named(paths: str, option: str) -> dict[str, str]:
-    """Absolute paths by a short name."""
+def _named(paths: str, option: str, no_paths: Collection[str] = ()) -> dict[str, str]:
+    """Absolute paths by a short name; what is no path stays as it is."""
     given = split_paths(paths)
-    return dict(zip(short_names(given, option), map(remote.absolute, given), strict=True))
+    places = (one if one in no_paths else remote.absolute(one) for one in given)
+    return dict(zip(short_names(given, option), places, strict=True))
 
 
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     """The table at the end."""
-    return [
-        (f"{test_set} {method}", f"PSNR {values['psnr_y']:.2f} dB, SSIM {values['ssim_y']:.4f}")
+    rows = [
+        (f"{test_set} {method}", _in_words(values))
         for test_set, by_method in metrics["test_sets"].items()
         for method, values in by_method.items()
     ]
+    if not metrics.get("has_lpips"):
+        rows.append((LPIPS, "not measured: python scripts/fetch_data.py lpips"))
+    return rows
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    words = f"PSNR {values['psnr_y']:.2f} dB, SSIM {values['ssim_y']:.4f}"
+    return words if values.get("lpips") is None else f"{words}, LPIPS {values['lpips']:.4f}"
 
 
 if __name__ == "__main__":

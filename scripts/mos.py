@@ -5,16 +5,17 @@
     python scripts/mos.py serve --study runs/mos --host 0.0.0.0
     python scripts/mos.py results --study runs/mos
 
-prepare renders every method on every image once. A method is a run folder or a model file of
-train_srgan.py, or default (the model that comes along), bicubic, nearest or original; each folder
-of images is an image set.
+prepare renders every method on every image once, and measures PSNR and, where its weights are
+there, LPIPS. A method is a run folder or a model file of train_srgan.py, a model that comes along
+(as for upscale.py, such as default), bicubic, nearest or original; each folder of images is an
+image set.
 
 serve prints the invitation, a link that you send to your raters, and runs until it is
 stopped. It listens on this machine alone (127.0.0.1) unless --host says otherwise. Ratings are on
 the disk before a rater sees the next picture; start it again at any time.
 
-results prints mean opinion scores and Wilcoxon tests, and writes results.md, results.json,
-ratings.csv and mos.png into the study's folder.
+results prints mean opinion scores, PSNR and LPIPS of the same pictures beside them, and Wilcoxon
+tests, and writes results.md, results.json, ratings.csv and mos.png into the study's folder.
 
 Exit codes: 0 done; 2 usage; 65 bad data; 66 missing data; 69 the address is taken.
 """
@@ -59,7 +60,8 @@ def prepare(options: argparse.Namespace) -> None:
     # torch takes seconds to import, and only this needs it.
     from studies.prepare import prepare as render
 
-    study = render(options.study, split_paths(options.runs), split_paths(options.images))
+    methods, images = split_paths(options.runs), split_paths(options.images)
+    study = render(options.study, methods, images, options.lpips_weights)
     print(f"{len(study.methods)} methods on {len(study.images)} images: {options.study}")
     print(f"next: python scripts/mos.py serve --study {options.study}")
 
@@ -131,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
         if action is prepare:
             own.add_argument("--runs", required=True, metavar="RUN,RUN,...", help="the methods")
             own.add_argument("--images", required=True, metavar="DIR,DIR,...", help="image sets")
+            own.add_argument(
+                "--lpips-weights", metavar="FILE", help="[what fetch_data.py lpips fetched]"
+            )
         elif action is serve:
             own.add_argument("--host", default="127.0.0.1", help="to listen on [127.0.0.1]")
             own.add_argument("--port", type=int, default=8321, help="0: any free one [8321]")

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -38,7 +38,9 @@ def run_mos(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def make_study(folder: Path, images: int = 5, methods: str = METHODS) -> Path:
+def make_study(
+    folder: Path, images: int = 5, methods: str = METHODS, options: Sequence[object] = ()
+) -> Path:
     """Prepare a study of small pictures in two sets; its folder."""
     for number in range(images):
         pictures = folder / ("near" if number < images // 2 else "far")
@@ -46,7 +48,8 @@ def make_study(folder: Path, images: int = 5, methods: str = METHODS) -> Path:
         pixels = sample_pixels(64, 96, seed=number)
         Image.fromarray(pixels).save(pictures / f"picture_{number}.png")
     sets = f"{folder / 'near'},{folder / 'far'}"
-    done = run_mos("prepare", "--study", folder, "--runs", methods, "--images", sets)
+    words = ("--study", folder, "--runs", methods, "--images", sets, *options)
+    done = run_mos("prepare", *words)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -29,6 +29,21 @@ def write_samples(folder: Path, count: int, side: int = 40) -> Path:
     return folder
 
 
+def write_lpips(path: Path) -> Path:
+    """Random weights of LPIPS: by them, too, 0 means equal, and that is all that they are for."""
+    # torch takes seconds to import, which the other samples do not need.
+    import torch
+    from safetensors.torch import save_file
+
+    from srgan.lpips import Lpips
+
+    torch.manual_seed(0)
+    state = Lpips().state_dict()
+    heads = {name: torch.rand_like(state[name]) for name in state if name.startswith("heads")}
+    save_file({**state, **heads}, path)
+    return path
+
+
 def tiny_options(**changes: object) -> TrainOptions:
     """A training of two small phases of three steps each, within a second."""
     options: dict[str, object] = {

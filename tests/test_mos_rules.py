@@ -292,5 +292,7 @@ def test_the_report_shows_studies(tmp_path: Path) -> None:
     assert "10 of 10 raters count" in page
     assert study.token not in page
     assert "## mos: mean opinion scores" in text
+    measured = [by_method["bicubic"].psnr_y for by_method in study.measured]
+    assert f"{np.mean(measured):.2f} dB" in page and f"{np.mean(measured):.2f} dB" in text
     (tmp_path / "mos" / "study.json").write_text("{")
     assert "What people say" not in render_page(tmp_path)

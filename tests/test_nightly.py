@@ -13,64 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from faults import fill, processes_with, wait_until
-from nights.config import Nightly, NightlyJob
-from nights.regressions import find_regressions
-from nights.retention import superfluous
-from reports.collect import RecordedRun, find_runs
+from reports.collect import find_runs
 
 pytestmark = pytest.mark.slow
 
 SECONDS = 300
 CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "nobody"}
-
-
-def recorded(folder: str, accuracy: float, rate: float = 1000.0) -> RecordedRun:
-    return RecordedRun(
-        Path(folder),
-        folder,
-        {
-            "job": "train_lenet",
-            "status": "ok",
-            "error": None,
-            "started": "2026-01-01T02:00:00+00:00",
-            "seconds": 10.0,
-            "metrics": {"top1_accuracy": accuracy, "records_per_second": rate},
-        },
-    )
-
-
-LIMITS = Nightly(
-    max_accuracy_drop=0.01,
-    max_slowdown=0.3,
-    compare_with=3,
-    jobs=[NightlyJob(name="lenet", job="train_lenet", time_limit_minutes=1)],
-)
-
-
-def test_a_regression_is_measured_against_the_median_of_the_last_nights() -> None:
-    earlier = [
-        {"lenet": recorded("a", accuracy, rate)}
-        for accuracy, rate in ((0.5, 1.0), (0.99, 1000), (0.98, 900), (0.2, 1100))
-    ]
-    assert not find_regressions({"lenet": recorded("b", 0.971, 701)}, earlier, LIMITS)
-    worse = find_regressions({"lenet": recorded("b", 0.969, 699)}, earlier, LIMITS)
-    assert worse == [
-        "lenet: accuracy 96.90 %, usually 98.00 %",
-        "lenet: 699 records/s, usually 1000",
-    ]
-    assert not find_regressions({"other": recorded("b", 0.1)}, earlier, LIMITS)
-    assert not find_regressions({"lenet": recorded("b", 0.1)}, [], LIMITS)
-
-
-def test_the_newest_and_the_best_are_kept() -> None:
-    folders = [Path(name) for name in "abcde"]
-    accuracies = (0.9, 0.99, 0.95, 0.8, 0.7)
-    runs = {
-        folder: [recorded(str(folder), accuracy)]
-        for folder, accuracy in zip(folders, accuracies, strict=True)
-    }
-    assert superfluous(runs, folders, 2) == [Path("a"), Path("c")]
-    assert superfluous(runs, folders, 9) == []
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pytest
 from browser import chromium
 from PIL import Image
 from playwright.sync_api import Error, Page
-from reports.page import write_page
+from reports.collect import find_runs
+from reports.page import render_page, write_page
 from srgan_samples import sample_pixels
 
 from srgan.events import EventLog
@@ -52,7 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         history = [{"epoch": epoch, "test_accuracy": 0.9 + epoch / 100} for epoch in (1, 2, 3)]
         metrics = {"top1_accuracy": 0.93, "records_per_second": 4000.0 + day, "history": history}
         write_run(night / "lenet", "train_lenet", day, metrics=metrics)
-        scores = {"Set5": {"psnr_y": 28.0 + day / 10}}
+        # The first night is of before LPIPS was measured.
+        lpips = {"lpips": 0.3 - day / 100} if day > 1 else {}
+        scores = {"Set5": {"psnr_y": 28.0 + day / 10, **lpips}}
         srgan = {"test_sets": scores, "crops_per_second": 16.0 + day}
         folder = write_run(night / "srgan", "train_srgan", day, metrics=srgan)
         events = EventLog(str(folder), 0)
@@ -63,7 +66,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     confusion = [[900 if row == column else 5 for column in range(10)] for row in range(10)]
     tested = {"confusion": confusion, "top1_accuracy": 0.93}
     write_run(night / "lenet-test", "evaluate_lenet", 3, metrics=tested)
-    judged = write_run(night / "srgan-test", "evaluate_srgan", 3, metrics=pictures())
+    measured = pictures(lpips=0.2, bicubic_lpips=0.3)
+    judged = write_run(night / "srgan-test", "evaluate_srgan", 3, metrics=measured)
     for number, version in enumerate(("bicubic", "upscaled", "original")):
         Image.fromarray(sample_pixels(120, 160, seed=number)).save(judged / f"{version}.png")
     error = '<script>alert("x")</script> no space left'
@@ -80,11 +84,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def pictures() -> dict[str, Any]:
+def pictures(**lpips: float | None) -> dict[str, Any]:
     """An evaluation's metrics with one picture."""
     files = {version: f"{version}.png" for version in ("bicubic", "upscaled", "original")}
     scores = {"psnr_y": 29.0, "bicubic_psnr_y": 28.0}
-    picture = {"image": "Set5 baby.png", "method": "srresnet", **scores, **files}
+    picture = {"image": "Set5 baby.png", "method": "srresnet", **scores, **lpips, **files}
     return {"pictures": [picture], "test_sets": {"Set5": {"bicubic": {"psnr_y": 28.0}}}}
 
 
@@ -112,6 +116,7 @@ def test_nothing_comes_from_outside_and_nothing_goes_wrong(page: Page, runs: Pat
     [
         ("accuracy", {"lenet": 3, "lenet-test": 1}),
         ("psnr", {"srgan, Set5": 3, "srgan-test, Set5": 1}),
+        ("lpips", {"srgan, Set5": 2}),
         ("time", {"lenet": 3, "srgan": 3, "lenet-test": 1, "srgan-test": 1}),
         ("rate-records", {"lenet": 3}),
         ("rate-crops", {"srgan": 3}),
@@ -146,6 +151,25 @@ def test_the_slider_uncovers_ours_and_then_the_original(page: Page) -> None:
     assert hidden() == ["inset(0px 0% 0px 0px)", "inset(0px 0% 0px 0px)"]
     slider.fill("100")
     assert hidden() == ["inset(0px 0% 0px 0px)", "inset(0px 100% 0px 0px)"]
+
+
+def test_lpips_stands_beside_psnr(page: Page) -> None:
+    caption = page.locator("#pictures h3").text_content() or ""
+    assert "bicubic 28.00 dB, LPIPS 0.300; srresnet 29.00 dB, LPIPS 0.200" in caption
+    assert page.locator("#latest").get_by_text("Set5 28.30 dB, LPIPS 0.270").is_visible()
+
+
+@pytest.mark.parametrize("lpips", [{}, {"lpips": None, "bicubic_lpips": None}])
+def test_runs_without_lpips(tmp_path: Path, lpips: dict[str, None]) -> None:
+    """Of before it was measured, or without its weights."""
+    folder = write_run(tmp_path / "old", "evaluate_srgan", 1, metrics=pictures(**lpips))
+    for version in ("bicubic", "upscaled", "original"):
+        Image.fromarray(sample_pixels(40, 40)).save(folder / f"{version}.png")
+    assert [run.quality for run in find_runs(tmp_path)] == ["Set5 28.00 dB"]
+    page = render_page(tmp_path)
+    assert page.startswith("<!doctype html>")
+    assert "bicubic 28.00 dB; srresnet 29.00 dB</span>" in page
+    assert "LPIPS" not in page
 
 
 def test_failures_are_named_and_nothing_in_them_is_run(page: Page) -> None:

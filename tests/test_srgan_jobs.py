@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from conftest import ROOT, Submission, spark_submit
 from PIL import Image
-from srgan_samples import write_samples
+from srgan_samples import sample_pixels, write_lpips, write_samples
+
+from srgan.evaluation import bicubic, evaluate_image
+from srgan.images import NamedImage
+from srgan.lpips import find_lpips
 
 LOCAL = ("--master", "local[2]")
 TINY = (
@@ -68,9 +78,11 @@ def test_models_are_judged_beside_bicubic(
     trained: Submission, pictures: Path, tmp_path: Path
 ) -> None:
     models = [trained.run_dir / f"{name}.safetensors" for name in ("srresnet", "srgan")]
+    weights = write_lpips(tmp_path / "lpips.safetensors")
     done = spark_submit(
         "evaluate_srgan",
         *("--models", ",".join(map(str, models)), "--test-sets", pictures / "test"),
+        *("--lpips-weights", weights),
         run_dir=tmp_path / "evaluate",
         spark=LOCAL,
     )
@@ -85,8 +97,82 @@ def test_models_are_judged_beside_bicubic(
     assert len(rows) == 3 * 3
     mean = sum(float(row["psnr_y"]) for row in rows if row["method"] == "bicubic") / 3
     assert mean == pytest.approx(found["bicubic"]["psnr_y"], abs=1e-3)
+    mean = sum(float(row["lpips"]) for row in rows if row["method"] == "srgan") / 3
+    assert mean == pytest.approx(found["srgan"]["lpips"], abs=1e-3)
+    assert mean > 0
+    assert f"LPIPS {found['srgan']['lpips']:.4f}" in done.out
+    with Image.open(pictures / "test" / "im_1.png") as picture:
+        image = NamedImage("im_1.png", np.asarray(picture))
+    by_hand = evaluate_image(image, bicubic, find_lpips(str(weights))).scores
+    (shown,) = (one for one in done.result["metrics"]["pictures"] if "im_1" in one["image"])
+    assert shown["bicubic_lpips"] == pytest.approx(by_hand.lpips, rel=1e-4)
+    assert shown["lpips"] is not None
     with Image.open(done.run_dir / "contact-sheet.png") as sheet:
         assert sheet.height > 3 * 44
+
+
+def finite_json(path: Path) -> dict[str, Any]:
+    """A JSON file without the constants that JSON does not have."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} in {path}")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_models_by_name_and_images_that_are_hit_exactly(tmp_path: Path) -> None:
+    folder, run = tmp_path / "test", tmp_path / "tonight"
+    write_samples(folder, 1, side=44)
+    Image.new("RGB", (48, 48), (90, 90, 90)).save(folder / "flat.png")
+    # PSNR and SSIM can be measured of it, LPIPS cannot.
+    Image.fromarray(sample_pixels(24, 24)).save(folder / "small.png")
+    run.mkdir()
+    shutil.copy(ROOT / "srgan" / "weights" / "default.safetensors", run / "srgan.safetensors")
+    done = spark_submit(
+        "evaluate_srgan",
+        *("--models", f"default,{run}", "--test-sets", folder, "--pictures", 0),
+        *("--lpips-weights", write_lpips(tmp_path / "lpips.safetensors")),
+        run_dir=tmp_path / "evaluate",
+        spark=LOCAL,
+    )
+    assert done.code == 0, done.out + done.err
+    found = finite_json(done.run_dir / "result.json")["metrics"]["test_sets"]["test"]
+    assert found.keys() == {"bicubic", "default", "tonight"}
+    assert found["default"] == found["tonight"]
+    with open(done.run_dir / "scores.csv", newline="") as file:
+        rows = {(row["image"], row["method"]): row for row in csv.DictReader(file)}
+    flat = rows["flat.png", "bicubic"]
+    assert (flat["psnr_y"], flat["psnr_rgb"], float(flat["lpips"])) == ("100.0000", "100.0000", 0)
+    assert rows["small.png", "bicubic"]["lpips"] == ""
+    measured = [float(rows[name, "default"]["lpips"]) for name in ("flat.png", "im_1.png")]
+    assert found["default"]["lpips"] == pytest.approx(sum(measured) / 2, abs=1e-3)
+
+
+def test_without_weights_of_lpips_it_says_so(tmp_path: Path) -> None:
+    """In a checkout of its own, where they have not been fetched."""
+    for room in ("jobs", "srgan"):
+        shutil.copytree(ROOT / room, tmp_path / room)
+    write_samples(tmp_path / "test", 2, side=44)
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [
+            *("spark-submit", "--properties-file", ROOT / "conf" / "local.conf", *LOCAL),
+            *(tmp_path / "jobs" / "evaluate_srgan.py", "--test-sets", tmp_path / "test"),
+            *("--run-dir", run),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("not measured: python scripts/fetch_data.py lpips") == 1
+    found = finite_json(run / "result.json")["metrics"]
+    assert found["test_sets"]["test"]["bicubic"]["lpips"] is None
+    assert {picture["lpips"] for picture in found["pictures"]} == {None}
+    with open(run / "scores.csv", newline="") as file:
+        assert {row["lpips"] for row in csv.DictReader(file)} == {""}
 
 
 @pytest.mark.skipif(

@@ -46,6 +46,7 @@ class Nightly(BaseModel):
     fetch: list[str] = Field(default_factory=list, description="data sets of data/catalog.toml")
     max_accuracy_drop: float = Field(0.003, ge=0, le=1)
     max_psnr_drop: float = Field(0.2, ge=0, description="dB")
+    max_lpips_rise: float = Field(0.02, ge=0, description="LPIPS, of which less is better")
     max_slowdown: float = Field(0.3, ge=0, le=1, description="share of the usual speed")
     compare_with: int = Field(7, ge=1, description="nights whose median is the usual")
     jobs: list[NightlyJob] = Field(min_length=1)

@@ -42,6 +42,11 @@ def _compare(
         if values and statistics.median(values) - psnr > limits.max_psnr_drop:
             usual = statistics.median(values)
             yield f"{name}: PSNR on {test_set} {psnr:.2f} dB, usually {usual:.2f} dB"
+    for test_set, lpips in run.lpips.items():
+        values = [one.lpips[test_set] for one in before if test_set in one.lpips]
+        if values and lpips - statistics.median(values) > limits.max_lpips_rise:
+            usual = statistics.median(values)
+            yield f"{name}: LPIPS on {test_set} {lpips:.3f}, usually {usual:.3f}"
     yield from _compare_speed(name, run, before, limits.max_slowdown)
 
 

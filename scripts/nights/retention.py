@@ -10,7 +10,7 @@ from reports.collect import RecordedRun
 
 
 def best_of_each(runs: Mapping[Path, Sequence[RecordedRun]]) -> set[Path]:
-    """The folders with the best run of each job, by accuracy and by PSNR on each test set.
+    """The folders with the best run of each job, by accuracy, by PSNR and LPIPS on each test set.
 
     Args:
         runs: the runs in each folder that is kept or deleted as a whole.
@@ -21,6 +21,7 @@ def best_of_each(runs: Mapping[Path, Sequence[RecordedRun]]) -> set[Path]:
             if not run.is_ok:
                 continue
             values = {f"psnr {name}": psnr for name, psnr in run.psnr.items()}
+            values.update((f"lpips {name}", -lpips) for name, lpips in run.lpips.items())
             if run.accuracy is not None:
                 values["accuracy"] = run.accuracy
             for what, value in values.items():

@@ -66,11 +66,12 @@ class RecordedRun:
     @property
     def psnr(self) -> dict[str, float]:
         """PSNR (Y, dB) by test set, of the model that was trained, or judged last."""
-        found = {}
-        for test_set, scores in self.metrics.get("test_sets", {}).items():
-            values = scores if "psnr_y" in scores else list(scores.values())[-1]
-            found[test_set] = float(values["psnr_y"])
-        return found
+        return self._by_test_set("psnr_y")
+
+    @property
+    def lpips(self) -> dict[str, float]:
+        """Likewise LPIPS, of which less is better; only of test sets that it was measured on."""
+        return self._by_test_set("lpips")
 
     @property
     def rate(self) -> tuple[float, str] | None:
@@ -88,10 +89,22 @@ class RecordedRun:
         if self.accuracy is not None:
             return f"{100 * self.accuracy:.2f} %"
         if self.psnr:
-            return ", ".join(f"{name} {value:.2f} dB" for name, value in self.psnr.items())
+            lpips = self.lpips
+            return "; ".join(
+                f"{name} {value:.2f} dB" + (f", LPIPS {lpips[name]:.3f}" if name in lpips else "")
+                for name, value in self.psnr.items()
+            )
         if "done" in self.metrics:
             return f"{self.metrics['done']} files"
         return "done"
+
+    def _by_test_set(self, metric: str) -> dict[str, float]:
+        found = {}
+        for test_set, scores in self.metrics.get("test_sets", {}).items():
+            values = scores if "psnr_y" in scores else list(scores.values())[-1]
+            if values.get(metric) is not None:
+                found[test_set] = float(values[metric])
+        return found
 
 
 def find_runs(root: Path) -> list[RecordedRun]:

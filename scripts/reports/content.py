@@ -31,6 +31,7 @@ def history(runs: Sequence[RecordedRun]) -> list[tuple[str, str, str, Series]]:
     ok = [run for run in runs if run.is_ok]
     accuracy: Series = {}
     psnr: Series = {}
+    lpips: Series = {}
     seconds: Series = {}
     rates: dict[str, Series] = {}
     for run in ok:
@@ -39,12 +40,15 @@ def history(runs: Sequence[RecordedRun]) -> list[tuple[str, str, str, Series]]:
             _add(accuracy, label, (run.started, 100 * run.accuracy))
         for test_set, value in run.psnr.items():
             _add(psnr, f"{label}, {test_set}", (run.started, value))
+        for test_set, value in run.lpips.items():
+            _add(lpips, f"{label}, {test_set}", (run.started, value))
         _add(seconds, label, (run.started, run.seconds))
         if run.rate is not None:
             _add(rates.setdefault(run.rate[1], {}), label, (run.started, run.rate[0]))
     charts = [
         ("accuracy", "Accuracy on MNIST", "%", accuracy),
         ("psnr", "PSNR of the luminance", "dB", psnr),
+        ("lpips", "LPIPS, distance as people see it", "lower is better", lpips),
         ("time", "Wall clock", "s", seconds),
         *((f"rate-{unit.partition('/')[0]}", "Throughput", unit, rates[unit]) for unit in rates),
     ]

@@ -42,12 +42,15 @@ def table_of_runs(runs: Sequence[RecordedRun]) -> str:
 
 
 def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
-    """Header and lines of the scores of a MOS study."""
-    return ("set", "method", "MOS", "95 % interval", "raters", "ratings"), (
+    """Header and lines of the scores of a MOS study; what was measured beside what people say."""
+    header = ("set", "method", "MOS", "95 % interval", "raters", "ratings", "PSNR", "LPIPS")
+    return header, (
         (
             *(score.set, score.method, f"{score.mos:.2f}"),
             "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
             *(str(score.raters), str(score.ratings)),
+            "" if score.psnr is None else f"{score.psnr:.2f} dB",
+            "" if score.lpips is None else f"{score.lpips:.3f}",
         )
         for score in results.scores
     )

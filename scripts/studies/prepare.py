@@ -18,7 +18,9 @@ from srgan import SCALE
 from srgan.evaluation import SMALLEST_SIDE, Upscale, bicubic, resize, upscale_with
 from srgan.export import decode_generator
 from srgan.images import read_images
+from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import read_model
+from studies.measure import lacks_measures, measure
 from studies.study import (
     NEAREST,
     ORIGINAL,
@@ -37,21 +39,33 @@ FEWEST_METHODS = 2
 LARGEST_PIXELS = 4_000_000
 
 
-def prepare(folder: Path, sources: Sequence[str], image_folders: Sequence[str]) -> Study:
-    """Make the study's folder, or find that it is there already.
+def prepare(
+    folder: Path,
+    sources: Sequence[str],
+    image_folders: Sequence[str],
+    lpips_weights: str | None = None,
+) -> Study:
+    """Make the study's folder, or find that it is there already and measure what was not yet.
 
     Args:
         folder: of the study.
-        sources: run folders or model files, "default", "bicubic", "nearest" or "original".
+        sources: run folders or model files, models that come along such as "default", "bicubic",
+            "nearest" or "original".
         image_folders: of original images; each is an image set.
+        lpips_weights: a file; None: what fetch_data.py lpips fetched, if it is there.
 
     Raises:
         UsageError: the study holds something else, or what was given makes no study.
         MissingDataError, BadDataError: a model or an image cannot be used.
     """
     folders = [remote.absolute(path) for path in image_folders]
+    lpips = find_lpips(lpips_weights)
     if (folder / STUDY_FILE).exists():
-        return _same_study(folder, sources, folders)
+        study = _same_study(folder, sources, folders)
+        if lacks_measures(study, lpips):
+            study = measure(folder, study, lpips)
+            write_study(folder, study)
+        return study
     methods = short_names(sources, "--runs")
     for method, source in zip(methods, sources, strict=True):
         if method in REFERENCES and source != method:
@@ -86,6 +100,7 @@ def prepare(folder: Path, sources: Sequence[str], image_folders: Sequence[str]) 
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     for number, (_, pixels) in enumerate(tqdm(images, unit="image", disable=None)):
         _render(folder, study, number, pixels, upscales)
+    study = measure(folder, study, lpips)
     write_study(folder, study)
     return study
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from studies.store import StoredTrial
-from studies.study import NEAREST, ORIGINAL, Study
+from studies.study import NEAREST, ORIGINAL, Measured, Study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
@@ -64,6 +64,8 @@ class Score:
         high: the other end.
         raters: how many.
         ratings: how many, of all of them.
+        psnr: mean PSNR (Y, dB) of the very pictures; None in studies that did not measure it.
+        lpips: likewise LPIPS, of which less is better.
     """
 
     set: str
@@ -73,6 +75,8 @@ class Score:
     high: float | None
     raters: int
     ratings: int
+    psnr: float | None
+    lpips: float | None
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,12 @@ def analyse(study: Study, trials: Iterable[StoredTrial]) -> Results:
     if len(sets) > 1:
         sets = {**sets, ALL_SETS: list(range(len(names)))}
     scores = [
-        _score(name, method, ratings[:, images, column])
+        _score(
+            name,
+            method,
+            ratings[:, images, column],
+            [study.measured[image][method] for image in images] if study.measured else [],
+        )
         for name, images in sets.items()
         for column, method in enumerate(study.methods)
     ]
@@ -174,15 +183,29 @@ def _table(study: Study, of_raters: Sequence[Sequence[StoredTrial]]) -> np.ndarr
     return table
 
 
-def _score(name: str, method: str, ratings: np.ndarray) -> Score:
-    """From ratings of raters x images."""
+def _score(name: str, method: str, ratings: np.ndarray, measured: Sequence[Measured]) -> Score:
+    """From ratings of raters x images, and what was measured of the images."""
     means = ratings.mean(axis=1)
     low = high = None
     if len(means) > 1:
         error = stats.sem(means)
         margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * error
         low, high = float(means.mean() - margin), float(means.mean() + margin)
-    return Score(name, method, float(means.mean()), low, high, len(means), ratings.size)
+    return Score(
+        name,
+        method,
+        float(means.mean()),
+        low,
+        high,
+        len(means),
+        ratings.size,
+        _mean([one.psnr_y for one in measured]),
+        _mean([one.lpips for one in measured if one.lpips is not None]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _compare(methods: Sequence[str], ratings: np.ndarray) -> list[Comparison]:

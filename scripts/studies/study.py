@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from jobs.runtime.cluster_state import write_private
 from jobs.runtime.errors import EXIT_BAD_DATA, JobError, MissingDataError
@@ -39,6 +39,20 @@ class StudyImage(BaseModel):
     name: str
 
 
+class Measured(BaseModel):
+    """How near a rendered picture is to its original, so that measure and opinion can be compared.
+
+    Attributes:
+        psnr_y: PSNR in dB on the Y channel; 100 for equal pictures.
+        lpips: less is better; None where it was not measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    psnr_y: float
+    lpips: float | None
+
+
 class Study(BaseModel):
     """What is compared.
 
@@ -50,6 +64,7 @@ class Study(BaseModel):
         folders: the folders of the images.
         images: at least three.
         calibration: the numbers of the two images that the calibration shows.
+        measured: for each image, by method; empty in studies of before it was measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +76,14 @@ class Study(BaseModel):
     folders: list[str]
     images: list[StudyImage]
     calibration: list[int]
+    measured: list[dict[str, Measured]] = []
+
+    @model_validator(mode="after")
+    def _measured_is_whole(self) -> Study:
+        expected = [set(self.methods)] * len(self.images)
+        if self.measured and [set(by_method) for by_method in self.measured] != expected:
+            raise ValueError("measured does not have each method of each image")
+        return self
 
     @property
     def versions(self) -> list[str]:
