@@ -141,7 +141,6 @@ def _score(
 
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
     from srgan.export import decode_generator
-    from srgan.finite import finite
     from srgan.lpips import decode_lpips
     from srgan.pictures import comparison, png
 
@@ -152,7 +151,7 @@ def _score(
     lpips = None if weights is None else decode_lpips(weights, LPIPS)
     for test_set, image, wants_picture in part:
         results = {name: evaluate_image(image, way, lpips) for name, way in methods.items()}
-        scores = {name: finite(result.scores) for name, result in results.items()}
+        scores = {name: result.scores for name, result in results.items()}
         last = list(results)[-1]
         versions: dict[str, bytes] = {}
         if wants_picture:

@@ -146,7 +146,7 @@ def _train(
 
 
 def _in_words(scores: Mapping[str, float | None]) -> str:
-    lpips = scores["lpips"]
+    lpips = scores.get("lpips")
     return f"{scores['psnr_y']:.2f} dB" + ("" if lpips is None else f", LPIPS {lpips:.4f}")
 
 
@@ -176,7 +176,7 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
                 f"SSIM {scores['ssim_y']:.4f} (bicubic {scores['bicubic_ssim_y']:.4f}), "
                 + (
                     f"LPIPS {scores['lpips']:.4f} (bicubic {scores['bicubic_lpips']:.4f})"
-                    if scores["lpips"] is not None
+                    if scores.get("lpips") is not None
                     else "LPIPS not measured (python scripts/fetch_data.py lpips)"
                 ),
             )

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained and tested LeNet5, and to a small super-resolution network that
-# beats bicubic on pictures it has not seen; on this machine's cores.
+# From a fresh clone to a trained and tested LeNet5, to a small super-resolution network that beats
+# bicubic on pictures it has not seen, and to the same pictures by the model `photo` that comes along;
+# on this machine's cores.
 #
 # usage: bash scripts/quickstart.sh [options of jobs/train_lenet.py]
 set -euo pipefail
@@ -22,3 +23,6 @@ spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
     --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \
     --ranks 2 --run-dir "$run/train_srgan"
 echo "  low resolution, bicubic, ours, original: $run/train_srgan/pictures"
+spark-submit --properties-file conf/local.conf jobs/evaluate_srgan.py \
+    --models photo --test-sets data/sample/test --run-dir "$run/photo"
+echo "  low resolution, bicubic, photo, original: $run/photo/contact-sheet.png"

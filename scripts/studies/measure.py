@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from srgan.finite import MAX_PSNR
 from srgan.lpips import Lpips
 from srgan.metrics import BORDER, luminance, psnr
 from studies.study import ORIGINAL, Measured, Study
@@ -46,7 +45,7 @@ def _measure(shown: np.ndarray, original: np.ndarray, lpips: Lpips | None) -> Me
     inner = slice(BORDER, -BORDER)
     planes = [luminance(pixels[inner, inner]) for pixels in (shown, original)]
     distance = None if lpips is None else lpips.distance(shown, original)
-    return Measured(psnr_y=min(psnr(*planes), MAX_PSNR), lpips=distance)
+    return Measured(psnr_y=psnr(*planes), lpips=distance)
 
 
 def _read(path: Path) -> np.ndarray:
