@@ -12,8 +12,9 @@ import numpy as np
 from srgan.lpips import Lpips
 
 MAX_PSNR = 100.0
-"""In dB, what stands for the infinite PSNR of equal images: JSON knows no infinity. A bound, unlike a
-gap, leaves means comparable: a method that hits an image exactly is still the better one."""
+"""In dB, what stands for the infinite PSNR of equal images: JSON knows no infinity. A bound, unlike
+a gap, leaves means comparable: a method that hits an image exactly is still the better one."""
+
 BORDER = 4
 """Pixels left out at each border, as in the paper (section 3.1): as many as the scale."""
 WINDOW_RADIUS, WINDOW_DEVIATION = 5, 1.5
