@@ -1,15 +1,15 @@
 """Who moves the generator, and whether generator and discriminator are still each other's match."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-SHARE = "_share"
-"""Ends the names of the shares among the values of a step."""
+POWER, SHARE = "_power", "_share"
+"""End the names of what gradient_powers and with_shares give."""
 
 LEAST_ADVERSARIAL_SHARE, MOST_ADVERSARIAL_SHARE = 0.01, 0.9
 WON_BELOW = 0.05
@@ -17,21 +17,48 @@ WON_BELOW = 0.05
 STEPS_IN_A_ROW = 100
 
 
-def gradient_shares(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each term's part, 0 to 1, of the sum of the norms of the terms' gradients.
+MESSAGES = {
+    "weak": f"the adversarial term has had less than {LEAST_ADVERSARIAL_SHARE:.0%} of the "
+    "generator's gradient: this trains by content alone; raise --adversarial-weight",
+    "strong": f"the adversarial term has had more than {MOST_ADVERSARIAL_SHARE:.0%} of the "
+    "generator's gradient: content no longer counts; lower --adversarial-weight",
+    "won": f"both losses of the discriminator have been below {WON_BELOW:g}: it has won, and the "
+    "generator learns little from it; give --spectral-norm or --label-smoothing 0.1",
+}
 
-    The gradients are those of the weighted terms to the generated images, which the generator
-    passes on to all its weights: what counts is not how large a loss is but how hard it pulls.
+
+def gradient_powers(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean square of each term's gradient, as that of an image alone.
+
+    Squares, because their mean over ranks is that of all images together, which no mean of norms
+    or of shares is; of an image alone, because a loss is a mean over the images of a rank.
 
     Args:
-        gradients: by name of the term, N x 3 x H x W.
+        gradients: those of the weighted terms to the generated images (N x 3 x H x W), by name of
+            the term. The generator passes them on to all its weights: what counts is not how large
+            a loss is but how hard it pulls.
 
     Returns:
-        By name of the term with _share behind it, on the same device.
+        By name of the term with _power behind it, on the same device.
     """
-    norms = torch.stack([gradient.float().norm() for gradient in gradients.values()])
-    shares = norms / norms.sum().clamp(min=torch.finfo(norms.dtype).tiny)
-    return {f"{name}{SHARE}": share for name, share in zip(gradients, shares, strict=True)}
+    return {
+        f"{name}{POWER}": (len(gradient) * gradient.float()).square().mean()
+        for name, gradient in gradients.items()
+    }
+
+
+def with_shares(values: Mapping[str, float]) -> dict[str, float]:
+    """The values of a step, with shares in place of powers.
+
+    A share, 0 to 1, is a term's part of the sum of the norms of the terms' gradients; its name is
+    that of the term with _share behind it.
+    """
+    norms = {name: math.sqrt(value) for name, value in values.items() if name.endswith(POWER)}
+    total = sum(norms.values()) or 1.0
+    return {
+        **{name: value for name, value in values.items() if name not in norms},
+        **{name.removesuffix(POWER) + SHARE: norm / total for name, norm in norms.items()},
+    }
 
 
 class BalanceWatch:
@@ -58,13 +85,3 @@ class BalanceWatch:
             return
         self._warned.add(what)
         logger.warning("for %d steps %s", STEPS_IN_A_ROW, MESSAGES[what])
-
-
-MESSAGES = {
-    "weak": f"the adversarial term has had less than {LEAST_ADVERSARIAL_SHARE:.0%} of the "
-    "generator's gradient: this trains by content alone; raise --adversarial-weight",
-    "strong": f"the adversarial term has had more than {MOST_ADVERSARIAL_SHARE:.0%} of the "
-    "generator's gradient: content no longer counts; lower --adversarial-weight",
-    "won": f"both losses of the discriminator have been below {WON_BELOW:g}: it has won, and the "
-    "generator learns little from it; give --spectral-norm or --label-smoothing 0.1",
-}

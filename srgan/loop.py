@@ -2,6 +2,7 @@
 
 import logging
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from srgan.balance import SHARE, BalanceWatch
+from srgan.balance import SHARE, BalanceWatch, with_shares
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks
 from srgan.errors import DivergedError
@@ -158,14 +159,14 @@ class PhaseLoop:
                 f"{self._phase.name}: the loss is no finite number at step {step} (batch "
                 f"{batch + 1} of epoch {epoch + 1})"
             )
-        names = list(window[0])
-        losses = dict(zip(names, rows.mean(dim=0).tolist(), strict=True))
+        steps = [with_shares(dict(zip(window[0], row, strict=True))) for row in rows.tolist()]
+        losses = {name: statistics.fmean(step[name] for step in steps) for name in steps[0]}
         self._last_losses, self._rate = losses, crops_per_second
         outcome.step = done
         outcome.losses = [*outcome.losses[:1], losses]
         if self._with.folder is None:
             return
-        self._balance.look([dict(zip(names, row, strict=True)) for row in rows.tolist()])
+        self._balance.look(steps)
         events = self._with.folder.events
         # What LeNet's training writes as well bears the names that BigDL gives it.
         curves = {

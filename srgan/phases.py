@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan.balance import gradient_shares
+from srgan.balance import gradient_powers
 from srgan.batches import Batch
 from srgan.distributed import Ranks
 from srgan.losses import adversarial_loss, discriminator_losses
@@ -64,7 +64,8 @@ class Phase(ABC):
     def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of all networks for a batch; returns each loss term of this rank's slice.
 
-        The terms stay on the device: reading them would make the host wait for it.
+        Beside them stand powers of gradients (see balance.py). All stay on the device: reading
+        them would make the host wait for it.
         """
 
     def apply_gradients(self, step: int, learning_rate: float) -> None:
@@ -174,7 +175,7 @@ class SrganPhase(Phase):
 
         values = {name: value for name, (value, _, _) in terms.items()}
         values = {name: term.detach() for name, term in {**values, **mistakes}.items()}
-        return {**values, **gradient_shares(gradients)}
+        return {**values, **gradient_powers(gradients)}
 
     def _generator_terms(
         self, generated: Tensor, originals: Tensor

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from srgan.balance import STEPS_IN_A_ROW, BalanceWatch, gradient_shares
+from srgan.balance import STEPS_IN_A_ROW, BalanceWatch, gradient_powers, with_shares
 
 
 def values(share: float = 0.2, original: float = 0.6, generated: float = 0.6) -> dict[str, float]:
@@ -18,15 +18,21 @@ def values(share: float = 0.2, original: float = 0.6, generated: float = 0.6) ->
 
 
 def test_shares_are_of_the_norms():
-    gradients = {"content": torch.tensor([3.0, 4.0]), "adversarial": torch.tensor([0.0, -15.0])}
-    shares = gradient_shares(gradients)
-    assert shares["content_share"].item() == pytest.approx(0.25)
-    assert shares["adversarial_share"].item() == pytest.approx(0.75)
+    gradients = {"content": torch.tensor([[3.0, 4.0]]), "adversarial": torch.tensor([[0.0, -15.0]])}
+    powers = {name: power.item() for name, power in gradient_powers(gradients).items()}
+    values = with_shares({"content": 0.1, **powers})
+    assert values == {
+        "content": 0.1,
+        "content_share": pytest.approx(0.25),
+        "adversarial_share": pytest.approx(0.75),
+    }
 
 
 def test_no_gradient_at_all_is_no_division_by_zero():
-    shares = gradient_shares({"content": torch.zeros(2), "adversarial": torch.zeros(2)})
-    assert [share.item() for share in shares.values()] == [0, 0]
+    assert with_shares({"content_power": 0.0, "adversarial_power": 0.0}) == {
+        "content_share": 0,
+        "adversarial_share": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def train_with_losses(options: TrainOptions, data: str, run_dir: str) -> dict:
     history: list[dict[str, float]] = []
 
     def record(progress: Progress) -> None:
-        if progress.psnr_y is None:
+        if progress.scores is None:
             history.append(progress.losses)
 
     metrics = train(
