@@ -1,0 +1,61 @@
+"""The models that come along: one true to the picture, one that looks real, neither with a grid."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from spectrum import grid_peaks
+
+from srgan.evaluation import SMALLEST_SIDE, ImageResult, bicubic, evaluate_image, upscale_with
+from srgan.export import decode_generator
+from srgan.images import read_images
+from srgan.lpips import find_lpips
+from srgan.upscaling.model_choice import IN_THE_BOX, read_model
+
+MOST_OF_ORIGINAL = 20
+"""How far a period may stand out of the spectrum beyond the original's. Bicubic reaches 5 times, a
+grid that is seen hundreds to thousands."""
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, list[ImageResult]]:
+    """Two pictures that no model has been trained on, by bicubic and by each model."""
+    for name in ("sample", "lpips"):
+        command = [sys.executable, ROOT / "scripts" / "fetch_data.py", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 69:
+            pytest.skip(f"{name} cannot be fetched here: {done.stderr.strip()}")
+    images = read_images(str(ROOT / "data" / "sample" / "test"), SMALLEST_SIDE).usable
+    methods = {"bicubic": bicubic}
+    for name in IN_THE_BOX:
+        methods[name] = upscale_with(decode_generator(read_model(name), name).network)
+    lpips = find_lpips(None)
+    return {
+        name: [evaluate_image(image, method, lpips) for image in images]
+        for name, method in methods.items()
+    }
+
+
+def mean(results: list[ImageResult], metric: str) -> float:
+    return sum(getattr(result.scores, metric) for result in results) / len(results)
+
+
+def test_default_is_truer_than_bicubic_and_photo_looks_more_real_than_default(results):
+    assert mean(results["default"], "psnr_y") > mean(results["bicubic"], "psnr_y") + 1.3
+    assert mean(results["photo"], "lpips") < 0.9 * mean(results["default"], "lpips")
+    assert mean(results["default"], "lpips") < mean(results["bicubic"], "lpips")
+
+
+@pytest.mark.parametrize("name", IN_THE_BOX)
+def test_no_period_of_the_network_stands_out_of_the_spectrum(results, name):
+    for result in results[name]:
+        ours, originals = grid_peaks(result.upscaled), grid_peaks(result.original)
+        for period, peak in ours.items():
+            assert peak < MOST_OF_ORIGINAL * max(1, originals[period]), (result.name, period, peak)
+
+
+def test_both_have_a_licence_and_say_what_they_were_made_from():
+    text = (Path(ROOT) / "srgan" / "weights" / "README.md").read_text()
+    assert all(f"`{name}.safetensors`" in text for name in IN_THE_BOX)
