@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
-from srgan.sub_pixel import sub_pixel_convolution
+from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
 from srgan.two_branch import convolution
 
 MEAN = 0.45
@@ -58,8 +58,7 @@ class Edsr(nn.Module):
         self.tail = sub_pixel_convolution(channels, 3 * SCALE**2, SCALE, even_sub_pixels)
         self.skip = skip
         if skip is not None:
-            nn.init.zeros_(self.tail.weight)
-            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+            begin_with_zeros(self.tail)
 
     def forward(self, low: Tensor) -> Tensor:
         features = self.head(low - MEAN)

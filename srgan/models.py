@@ -19,7 +19,7 @@ from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
 from srgan.dcgan import DcganDiscriminator, DcganGenerator
 from srgan.edsr import Edsr
 from srgan.span import Span
-from srgan.sub_pixel import sub_pixel_convolution
+from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
 
 ModelName = Literal["srresnet", "edsr", "span", "dcgan", "srcnn", "bicubic"]
 
@@ -135,8 +135,7 @@ class Generator(nn.Module):
         self.tail = FewOutputsConv2d(channels, 3, 9)
         self.skip = Bicubic() if bicubic_skip else None
         if bicubic_skip:
-            nn.init.zeros_(self.tail.weight)
-            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+            begin_with_zeros(self.tail)
 
     def forward(self, low: Tensor) -> Tensor:
         features = self.head(low)

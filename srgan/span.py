@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
-from srgan.sub_pixel import sub_pixel_convolution
+from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
 from srgan.two_branch import convolution
 
 BLOCKS = 6
@@ -63,8 +63,7 @@ class Span(nn.Module):
         self.skip = skip
         self.register_buffer("mean", torch.tensor(MEAN_RGB)[:, None, None], persistent=False)
         if skip is not None:
-            nn.init.zeros_(self.tail.weight)
-            nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+            begin_with_zeros(self.tail)
 
     def forward(self, low: Tensor) -> Tensor:
         features = self.head(low - self.mean)
