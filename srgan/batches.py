@@ -1,7 +1,7 @@
 """Batches of training crops, cut from images that lie in memory, on the GPU where there is one."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srgan import SCALE
+from srgan.degradation import PhotoDegradation, Strengths
+
+Degradation = Literal["bicubic", "photo"]
 
 
 class Batch(NamedTuple):
@@ -38,6 +41,7 @@ class CropSampler:
         rank: int = 0,
         world_size: int = 1,
         channels_last: bool = True,
+        degradation: Degradation = "bicubic",
     ) -> None:
         """Copy the images to the device.
 
@@ -50,6 +54,7 @@ class CropSampler:
             rank: which slice of the batch to return.
             world_size: number of slices.
             channels_last: memory order of the batches, which networks keep for what they compute.
+            degradation: how the low-resolution versions are made; photo: see degradation.py.
         """
         self._heights = np.array([image.shape[0] for image in images])
         self._widths = np.array([image.shape[1] for image in images])
@@ -64,6 +69,7 @@ class CropSampler:
         self._order = torch.channels_last if channels_last else torch.contiguous_format
         self._range = torch.arange(crop_size, device=device)
         self._downscale = downscale_matrix(crop_size).to(device)
+        self._photo = PhotoDegradation(crop_size, device) if degradation == "photo" else None
 
     def batch(self, phase_number: int, step: int) -> Batch:
         """This rank's slice of the batch of a step."""
@@ -72,8 +78,17 @@ class CropSampler:
         first, row_stride, column_stride = places[:, :, None, None]
         index = first + self._range[None, :, None] * row_stride + self._range * column_stride
         high = self._pixels[index].permute(0, 3, 1, 2).float()
+        if self._photo is None:
+            low = downscale(high, self._downscale)
+        else:
+            # Numbers of their own: the crops are the same whatever is done to them.
+            generator = np.random.default_rng((self._seed, phase_number, step, 1))
+            strengths = self._photo.draw(generator, self._batch_size)
+            noise = self._photo.draw_noise(generator, self._batch_size)
+            ours = Strengths(*(values[self._slice] for values in strengths))
+            low = self._photo.apply(high, ours, noise[self._slice])
         return Batch(
-            low=downscale(high, self._downscale).contiguous(memory_format=self._order) / 255,
+            low=low.contiguous(memory_format=self._order) / 255,
             high=high.contiguous(memory_format=self._order) / 127.5 - 1,
         )
 

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 Losses = dict[str, float]
 
+LARGEST_PIXEL_LOSS = 4.0
+"""Mean squared error of black against white, in [-1, 1]; the absolute error is less."""
+
 
 class Progress(NamedTuple):
     """What a training tells while it runs, on the first rank, every log_every steps."""
@@ -105,7 +108,7 @@ class PhaseLoop:
         """Do the steps from first_step on.
 
         Raises:
-            DivergedError: a loss is not finite.
+            DivergedError: a loss is not finite, or larger than pictures allow.
         """
         options, phase = self._with.options, self._phase
         outcome = Outcome(first_step)
@@ -147,19 +150,12 @@ class PhaseLoop:
 
     def _log(self, done: int, window: Sequence[dict[str, Tensor]], outcome: Outcome) -> None:
         """Read the losses of the last steps: the one place where the device is waited for."""
-        rows = torch.stack([torch.stack(list(terms.values())) for terms in window])
-        rows = self._with.ranks.mean(rows)
-        finite = rows.isfinite().all(dim=1).tolist()
+        means = torch.stack([torch.stack(list(terms.values())) for terms in window])
+        rows: list[list[float]] = self._with.ranks.mean(means).tolist()
         crops_per_second = self._with.options.batch_size * self._throughput.end_window(len(rows))
-        if not all(finite):
-            step = done - len(rows) + finite.index(False) + 1
-            batches = math.ceil(self._with.images / self._with.options.batch_size)
-            epoch, batch = divmod(step - 1, batches)
-            raise DivergedError(
-                f"{self._phase.name}: the loss is no finite number at step {step} (batch "
-                f"{batch + 1} of epoch {epoch + 1})"
-            )
-        steps = [with_shares(dict(zip(window[0], row, strict=True))) for row in rows.tolist()]
+        for step, row in enumerate(rows, start=done - len(rows) + 1):
+            self._check(step, row)
+        steps = [with_shares(dict(zip(window[0], row, strict=True))) for row in rows]
         losses = {name: statistics.fmean(step[name] for step in steps) for name in steps[0]}
         self._last_losses, self._rate = losses, crops_per_second
         outcome.step = done
@@ -183,6 +179,20 @@ class PhaseLoop:
             self._with.progress(
                 Progress(self._phase.name, done, self._steps, losses, crops_per_second)
             )
+
+    def _check(self, step: int, losses: Sequence[float]) -> None:
+        if not all(math.isfinite(loss) for loss in losses):
+            found = "no finite number"
+        elif self._phase.name == "srresnet" and losses[0] > LARGEST_PIXEL_LOSS:
+            found = f"{losses[0]:.3g}, more than any picture can be off"
+        else:
+            return
+        batches = math.ceil(self._with.images / self._with.options.batch_size)
+        epoch, batch = divmod(step - 1, batches)
+        raise DivergedError(
+            f"{self._phase.name}: the loss is {found} at step {step} (batch {batch + 1} of epoch "
+            f"{epoch + 1})"
+        )
 
     def _validate(self, done: int) -> Validation:
         """Score the averaged generator; all ranks take part."""

@@ -21,12 +21,13 @@ class TrainOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phase: Literal["srresnet", "srgan", "both"] = Field(
-        "both", description="srresnet: by MSE alone; srgan: adversarial; both: one after the other"
+        "both",
+        description="srresnet: by pixels alone; srgan: adversarial; both: one after the other",
     )
     initial_generator: str | None = Field(
         None,
-        description="model file the srgan phase starts from, needed by phase=srgan unless the run "
-        "folder already holds a trained srresnet",
+        description="model file that the training starts from instead of the seed; phase=srgan "
+        "needs it unless the run folder already holds a trained srresnet",
     )
 
     model: Literal["srresnet", "edsr", "span", "dcgan", "srcnn"] = Field(
@@ -75,6 +76,11 @@ class TrainOptions(BaseModel):
     srgan_epochs: int | None = Field(
         None, ge=1, description="epochs of the srgan phase, in place of its steps"
     )
+    degradation: Literal["bicubic", "photo"] = Field(
+        "bicubic",
+        description="how low-resolution crops are made: bicubic, or as photographs are: most of "
+        "them blurred, noisy or compressed by JPEG as well, see srgan/degradation.py",
+    )
     seed: int = Field(0, ge=0, description="seed of the initial weights and of all crops")
 
     learning_rate: float = Field(
@@ -97,10 +103,15 @@ class TrainOptions(BaseModel):
         allow_inf_nan=False,
         description="Adam's learning rate in the second half of the srgan phase",
     )
+    pixel_loss: Literal["mse", "l1"] = Field(
+        "mse",
+        description="loss of the srresnet phase: mse, the paper's, or l1, the mean absolute error, "
+        "EDSR's, which gets a higher PSNR in the same time",
+    )
     content: Literal["mse", "vgg22", "vgg53", "vgg54"] = Field(
         "vgg54",
-        description="content loss of the srgan phase (the srresnet phase always takes mse): vgg22 "
-        "of VGG19 or VGG16, vgg54 of VGG19, vgg53 of VGG16",
+        description="content loss of the srgan phase (the srresnet phase has pixel_loss): vgg22 of "
+        "VGG19 or VGG16, vgg54 of VGG19, vgg53 of VGG16",
     )
     vgg_weights: str | None = Field(
         None,
@@ -167,15 +178,13 @@ class TrainOptions(BaseModel):
     @model_validator(mode="after")
     def _check_combination(self) -> "TrainOptions":
         if self.model == "srcnn" and self.phase != "srresnet":
-            raise ValueError("model=srcnn is trained by MSE alone: set phase=srresnet")
+            raise ValueError("model=srcnn is trained by pixels alone: set phase=srresnet")
         if (
             self.model == "dcgan"
             and self.phase != "srresnet"
             and self.crop_size < SMALLEST_DCGAN_CROP
         ):
             raise ValueError(f"model=dcgan needs crop_size {SMALLEST_DCGAN_CROP} or more")
-        if self.initial_generator is not None and self.phase != "srgan":
-            raise ValueError("initial_generator is only for phase=srgan")
         return self
 
     @property

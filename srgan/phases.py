@@ -1,7 +1,7 @@
 """The two phases of a training (paper, section 3.2): networks, optimisers and one step of each.
 
-SRResNet is trained by MSE; SRGAN starts from its weights and trains generator and discriminator
-against each other.
+SRResNet is trained by the error of pixels; SRGAN starts from its weights and trains generator and
+discriminator against each other.
 """
 
 import contextlib
@@ -126,15 +126,16 @@ class Phase(ABC):
 
 
 class SrresnetPhase(Phase):
-    """Trains the generator by MSE."""
+    """Trains the generator by the error of pixels."""
 
     name = "srresnet"
 
     def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         self._zero_gradients()
-        mse = F.mse_loss(self._generate(batch), batch.high)
-        mse.backward()
-        return {"mse": mse.detach()}
+        error = F.l1_loss if self._options.pixel_loss == "l1" else F.mse_loss
+        loss = error(self._generate(batch), batch.high)
+        loss.backward()
+        return {self._options.pixel_loss: loss.detach()}
 
 
 class SrganPhase(Phase):

@@ -109,6 +109,7 @@ def train(
             ranks.rank,
             ranks.world_size,
             options.channels_last,
+            options.degradation,
         )
         surroundings = Surroundings(
             options, ranks, sampler, len(images), tests, folder, progress, stop, lpips
@@ -205,7 +206,7 @@ def _starting_point(
             if fresh:
                 folder.checkpoints.clear()
             data = folder.checkpoints.newest()
-            if data is None and options.phase == "srgan":
+            if data is None and (options.phase == "srgan" or options.initial_generator):
                 weights = _initial_weights(options, folder)
     data, weights = ranks.broadcast((data, weights))
     if data is None:
@@ -235,7 +236,7 @@ def _best_so_far(state: State) -> dict[str, Best]:
 
 
 def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
-    """The trained generator from which the srgan phase starts on its own."""
+    """The trained generator from which a training starts."""
     path = options.initial_generator or folder.model_path("srresnet")
     if not exists(path):
         raise MissingDataError(

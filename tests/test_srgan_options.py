@@ -52,7 +52,6 @@ def test_every_option_is_explained():
         {"model": "srcnn"},
         {"model": "dcgan", "crop_size": 48},
         {"label_smoothing": 0.5},
-        {"initial_generator": "x.safetensors"},
     ],
 )
 def test_wrong_options_are_refused_by_name(wrong):

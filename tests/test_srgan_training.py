@@ -213,6 +213,21 @@ def test_srgan_phase_alone_starts_from_a_trained_generator(data, tmp_path):
     assert losses(same_folder) == losses(other_folder) == losses(both)[3:]
 
 
+def test_srresnet_phase_may_start_from_a_trained_generator_as_well(data, tmp_path):
+    run(tiny_options(phase="srresnet", ema_decay=0), data, tmp_path / "first")
+    model = str(tmp_path / "first/srresnet.safetensors")
+    options = tiny_options(
+        phase="srresnet", initial_generator=model, srresnet_steps=1, learning_rate=1e-9, seed=1
+    )
+    run(options, data, tmp_path / "second")
+    first, second = (
+        load_generator(str(tmp_path / name / "srresnet.safetensors"))[0].state_dict()
+        for name in ("first", "second")
+    )
+    weights = [name for name in first if first[name].ndim == 4]
+    assert all(torch.allclose(second[name], first[name], atol=1e-6) for name in weights)
+
+
 def test_srgan_phase_alone_needs_a_generator(data, tmp_path):
     with pytest.raises(MissingDataError, match="--initial-generator"):
         run(tiny_options(phase="srgan"), data, tmp_path / "run")
@@ -232,13 +247,15 @@ def test_training_lowers_the_loss(data, tmp_path):
         {"channels_last": False, "fused_adam": False},
         {"precision": "bf16"},
         {"srresnet_epochs": 2},
+        {"pixel_loss": "l1", "degradation": "photo"},
     ],
 )
 def test_other_options_train_as_well(data, tmp_path, changes):
     metrics, reports = run(tiny_options(phase="srresnet", **changes), data, tmp_path / "run")
     # Three images at batch 4 are one step an epoch.
     assert metrics["steps"] == (2 if "srresnet_epochs" in changes else 3)
-    assert all(math.isfinite(report.losses["mse"]) for report in reports)
+    loss = changes.get("pixel_loss", "mse")
+    assert all(math.isfinite(report.losses[loss]) for report in reports)
 
 
 def test_bf16_srgan_trains(data, tmp_path):
@@ -255,6 +272,12 @@ def test_loss_that_is_not_finite_names_the_step_and_is_never_kept(data, tmp_path
     for path in (tmp_path / "run/checkpoints").glob("*.pt"):
         state = torch.load(path, weights_only=True)
         assert state["step"] == 1
+
+
+def test_loss_beyond_any_picture_is_met_as_one_that_is_not_finite(data, tmp_path):
+    options = tiny_options(phase="srresnet", srresnet_steps=20, learning_rate=100.0)
+    with pytest.raises(TrainingFailedError, match="more than any picture can be off at step"):
+        run(options, data, tmp_path / "run")
 
 
 def test_other_architecture_than_the_run_folders(data, tmp_path):
