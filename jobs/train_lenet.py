@@ -16,7 +16,7 @@ import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ from lenet.options import Recipe
 
 class Options(Recipe, JobOptions):
     """The recipe, and where the data are."""
+
+    may_grow: ClassVar[frozenset[str]] = frozenset({"epochs"})
 
     data: str = Field("data/mnist", description="folder with MNIST's four files, local or hdfs://")
 

@@ -19,7 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -38,6 +38,10 @@ STOP_FILE = ".stop"
 
 class Options(TrainOptions, JobOptions):
     """The recipe, where the images are, and how the ranks are launched."""
+
+    may_grow: ClassVar[frozenset[str]] = frozenset(
+        {"srresnet_steps", "srgan_steps", "srresnet_epochs", "srgan_epochs"}
+    )
 
     data: str = Field("data/General-100", description="folder of training images, local or hdfs://")
     test_sets: str = Field(

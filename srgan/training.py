@@ -225,6 +225,13 @@ def _starting_point(
             f"the run folder is already in phase {state['phase']}, past phase {options.phase}; "
             "choose another --run-dir, or give --fresh"
         )
+    for name in ("srresnet_steps", "srresnet_epochs"):
+        before = state["options"][name]
+        if state["phase"] == "srgan" and getattr(options, name) != before:
+            raise OptionsError(
+                f"the run folder is already in phase srgan, which began after {name} {before}; "
+                "choose another --run-dir, or give --fresh"
+            )
     return state, state["average"]
 
 

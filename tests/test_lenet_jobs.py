@@ -79,11 +79,26 @@ def test_finished_work_is_not_done_twice(trained: Submission, mnist: str) -> Non
     assert again.code == 0
     assert "already done" in again.out
     assert (trained.run_dir / "result.json").read_bytes() == before
+    changed = ("--epochs", 1, "--batch-size", 1024)
     other = spark_submit(
-        "train_lenet", "--data", mnist, "--epochs", 2, run_dir=trained.run_dir, spark=LOCAL
+        "train_lenet", "--data", mnist, *changed, run_dir=trained.run_dir, spark=LOCAL
     )
     assert other.code == 2
-    assert "epochs (was 1, is 2)" in other.error
+    assert "batch_size (was 512, is 1024)" in other.error
+
+
+@pytest.mark.slow
+def test_finished_training_goes_on_for_more_epochs(
+    trained: Submission, mnist: str, tmp_path: Path
+) -> None:
+    run_dir = shutil.copytree(trained.run_dir, tmp_path / "run")
+    longer = ("--epochs", 2)
+    done = spark_submit("train_lenet", "--data", mnist, *longer, run_dir=run_dir, spark=LOCAL)
+    assert done.code == 0, done.out + done.err
+    assert "resuming after epoch 1" in done.out
+    first, second = done.result["metrics"]["history"]
+    assert first == trained.result["metrics"]["history"][0]
+    assert second["epoch"] == 2 and second["test_accuracy"] > first["test_accuracy"]
 
 
 @pytest.mark.slow

@@ -51,6 +51,19 @@ def test_finished_work_is_recognised_by_its_options(tmp_path: Path) -> None:
         folder.finished_result({"epochs": 4})
 
 
+def test_finished_work_may_be_given_more_of_what_may_grow(tmp_path: Path) -> None:
+    folder = RunFolder.open("job", str(tmp_path))
+    options = {"epochs": 3, "batch": 4, "steps": None}
+    folder.write_options(options)
+    folder.write_result({"status": "ok"})
+    may_grow = {"epochs", "steps"}
+    assert folder.finished_result(options, may_grow) == {"status": "ok"}
+    assert folder.finished_result({**options, "epochs": 4}, may_grow) is None
+    for changed in ({"epochs": 2}, {"epochs": 4, "batch": 8}, {"steps": 1}):
+        with pytest.raises(UsageError):
+            folder.finished_result({**options, **changed}, may_grow)
+
+
 def test_fresh_clears_all_but_the_lock(tmp_path: Path) -> None:
     folder = RunFolder.open("job", str(tmp_path))
     (tmp_path / "snapshots").mkdir()

@@ -286,6 +286,20 @@ def test_other_architecture_than_the_run_folders(data, tmp_path):
         run(tiny_options(phase="srresnet", channels=16), data, tmp_path / "run")
 
 
+def test_more_steps_go_on_as_one_training_of_so_many(data, tmp_path):
+    long = tiny_options(phase="srresnet", srresnet_steps=6)
+    _, expected = run(long, data, tmp_path / "long")
+    _, first = run(tiny_options(phase="srresnet"), data, tmp_path / "run")
+    _, second = run(long, data, tmp_path / "run")
+    assert losses(first) + losses(second) == losses(expected)
+
+
+def test_srresnet_phase_cannot_grow_once_it_is_over(data, tmp_path):
+    run(tiny_options(), data, tmp_path / "run")
+    with pytest.raises(OptionsError, match=r"began after srresnet_steps 3.*--fresh"):
+        run(tiny_options(srresnet_steps=6), data, tmp_path / "run")
+
+
 def test_run_folder_past_the_phase(data, tmp_path):
     run(tiny_options(), data, tmp_path / "run")
     with pytest.raises(OptionsError, match="already in phase srgan"):

@@ -137,7 +137,7 @@ def _run(
     stored = options.model_dump(mode="json", exclude=set(CONTROL_OPTIONS))
     if options.fresh:
         folder.clear()
-    finished = folder.finished_result(stored)
+    finished = folder.finished_result(stored, options.may_grow)
     if finished is not None and not looks_again:
         print(f"{name}: already done (--fresh does it again)")
         _print_table([*summary(finished["metrics"]), ("results", folder.url)])

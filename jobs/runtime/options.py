@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +26,9 @@ class JobOptions(BaseModel):
     """What every job understands; the options of a job derive from this."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    may_grow: ClassVar[frozenset[str]] = frozenset()
+    """Options of which a run folder may be given more than before, to go on with it."""
 
     run_dir: str | None = Field(
         None, description="folder that receives everything, local or hdfs:// (runs/JOB/TIMESTAMP)"

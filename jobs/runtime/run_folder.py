@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -103,8 +103,14 @@ class RunFolder:
             remote.delete_content(self.url, but=LOCK_FILE)
             self._mirrored = {}
 
-    def finished_result(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    def finished_result(
+        self, options: Mapping[str, Any], may_grow: Collection[str] = ()
+    ) -> dict[str, Any] | None:
         """The result of a run that has already ended well with these very options, if any.
+
+        Args:
+            options: the resolved options.
+            may_grow: names of numbers of which more is asked for to go on with the run.
 
         Raises:
             UsageError: the folder belongs to a run with other options.
@@ -112,6 +118,10 @@ class RunFolder:
         stored = self._read(OPTIONS_FILE)
         if stored is not None:
             changed = [name for name in options if stored.get(name) != options[name]]
+            if changed and all(
+                name in may_grow and _is_more(options[name], stored.get(name)) for name in changed
+            ):
+                return None
             if changed:
                 names = ", ".join(
                     f"{name} (was {stored.get(name)!r}, is {options[name]!r})" for name in changed
@@ -162,6 +172,10 @@ class RunFolder:
         except json.JSONDecodeError:
             LOG.warning("%s/%s is damaged and is ignored", self.url, name)
             return None
+
+
+def _is_more(value: Any, than: Any) -> bool:
+    return isinstance(value, int) and isinstance(than, int) and value > than
 
 
 def _new_folder(job: str) -> str:
