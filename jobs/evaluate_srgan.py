@@ -51,6 +51,13 @@ class Options(JobOptions):
     pictures: int = Field(
         4, ge=0, description="images a test set in the contact sheet, by the last model"
     )
+    jpeg_quality: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="save the small images as JPEG of this quality before they are upscaled "
+        "[they stay as they are]",
+    )
     lpips_weights: str | None = Field(
         None, description="weights of LPIPS [what fetch_data.py lpips fetched]"
     )
@@ -81,7 +88,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     ]
     context = run.start_spark({})
     # Executors need not have these files: they get what is in them.
-    shared = context.broadcast((models, weights))
+    shared = context.broadcast((models, weights, options.jpeg_quality))
     rows = context.parallelize(items, len(items)).mapPartitions(
         lambda part: _score(part, *shared.value)
     )
@@ -133,7 +140,10 @@ def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> d
 
 
 def _score(
-    part: Iterator[Any], models: Mapping[str, bytes], weights: bytes | None
+    part: Iterator[Any],
+    models: Mapping[str, bytes],
+    weights: bytes | None,
+    jpeg_quality: int | None,
 ) -> Iterator[Any]:
     # Runs on an executor.
     import torch
@@ -150,7 +160,9 @@ def _score(
         methods[name] = upscale_with(decode_generator(data, name).network)
     lpips = None if weights is None else decode_lpips(weights, LPIPS)
     for test_set, image, wants_picture in part:
-        results = {name: evaluate_image(image, way, lpips) for name, way in methods.items()}
+        results = {
+            name: evaluate_image(image, way, lpips, jpeg_quality) for name, way in methods.items()
+        }
         scores = {name: result.scores for name, result in results.items()}
         last = list(results)[-1]
         versions: dict[str, bytes] = {}

@@ -3,6 +3,7 @@
 Pure functions of one image each, so that whoever calls may spread them over machines.
 """
 
+import io
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from srgan import SCALE
 from srgan.images import NamedImage
 from srgan.lpips import Lpips
 from srgan.metrics import Scores, score
+from srgan.upscaling.tiles import LARGEST_SIDE, Box, Upscaler
 
 Upscale = Callable[[np.ndarray], np.ndarray]
 """From low to high resolution, both uint8, height x width x 3."""
@@ -34,7 +36,12 @@ class ImageResult(NamedTuple):
     scores: Scores
 
 
-def evaluate_image(image: NamedImage, upscale: Upscale, lpips: Lpips | None = None) -> ImageResult:
+def evaluate_image(
+    image: NamedImage,
+    upscale: Upscale,
+    lpips: Lpips | None = None,
+    jpeg_quality: int | None = None,
+) -> ImageResult:
     """Downscale an image by 4, upscale it again and score the result.
 
     The original is first cropped at its right and bottom to a multiple of 4.
@@ -43,10 +50,13 @@ def evaluate_image(image: NamedImage, upscale: Upscale, lpips: Lpips | None = No
         image: the original.
         upscale: from low to high resolution.
         lpips: measures LPIPS; without it there is none among the scores.
+        jpeg_quality: of the JPEG file that the small image is saved to and read from, if any.
     """
     height, width = (side - side % SCALE for side in image.pixels.shape[:2])
     original = image.pixels[:height, :width]
     low = resize(original, width // SCALE, height // SCALE)
+    if jpeg_quality is not None:
+        low = compressed(low, jpeg_quality)
     upscaled = upscale(low)
     return ImageResult(image.name, original, low, upscaled, score(upscaled, original, lpips))
 
@@ -78,12 +88,26 @@ def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(resized)
 
 
+def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """What is left of pixels in a JPEG file of that quality, 1 to 100, colour at half the side."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
 def upscale_with(network: nn.Module, device: torch.device | str = "cpu") -> Upscale:
-    """An upscale by 4 with a network that lies on the device; sets it to evaluation mode."""
+    """An upscale by 4 with a network that lies on the device; sets it to evaluation mode.
+
+    What is larger than a tile of upscaling goes through it in tiles, which is faster.
+    """
     network.eval()
+    tiles = Upscaler(network, torch.device(device), LARGEST_SIDE**2)
 
     @torch.inference_mode()
     def upscale(low: np.ndarray) -> np.ndarray:
+        height, width = low.shape[:2]
+        if max(height, width) > LARGEST_SIDE:
+            return tiles.upscale(low[None], Box(0, 0, width, height))[0]
         batch = torch.tensor(low, device=device).permute(2, 0, 1)[None].float() / 255
         high = network(batch)[0].float()
         pixels = ((high + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)

@@ -4,12 +4,13 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from srgan_samples import sample_pixels
 
 from srgan.evaluation import bicubic, evaluate, evaluate_image, upscale_with
 from srgan.images import NamedImage
-from srgan.models import Bicubic
+from srgan.models import Bicubic, build_model
 from srgan.pictures import comparison, contact_sheet, png
 
 
@@ -43,6 +44,27 @@ def test_network_goes_the_same_way_as_pillow():
     image = NamedImage("a", sample_pixels(48, 60))
     ours = evaluate_image(image, upscale_with(Bicubic())).scores
     assert ours.psnr_y == pytest.approx(evaluate_image(image, bicubic).scores.psnr_y, abs=0.05)
+
+
+def test_large_image_goes_through_the_network_in_tiles_unseen():
+    low = sample_pixels(530, 90)
+    torch.manual_seed(0)
+    network = build_model("edsr", residual_blocks=2, channels=8).eval()
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(low).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0)
+    expected = ((whole + 1) * 127.5).round().clamp(0, 255).numpy()
+    assert np.abs(upscale_with(network)(low) - expected).max() <= 1
+
+
+def test_small_image_may_pass_through_a_jpeg_file():
+    image = NamedImage("a", sample_pixels(64, 64))
+    clean = evaluate_image(image, bicubic)
+    results = {q: evaluate_image(image, bicubic, jpeg_quality=q) for q in (40, 80)}
+    file = io.BytesIO()
+    Image.fromarray(clean.low).save(file, "JPEG", quality=40)
+    np.testing.assert_array_equal(results[40].low, np.asarray(Image.open(file)))
+    scores = [result.scores.psnr_y for result in (results[40], results[80], clean)]
+    assert scores == sorted(scores)
 
 
 def test_scores_by_image_and_their_mean():

@@ -149,16 +149,16 @@ def test_models_by_name_and_images_that_are_hit_exactly(tmp_path: Path) -> None:
 
 
 def test_without_weights_of_lpips_it_says_so(tmp_path: Path) -> None:
-    """In a checkout of its own, where they have not been fetched."""
+    """In a checkout of its own, where they have not been fetched; small images are JPEG here."""
     for room in ("jobs", "srgan"):
         shutil.copytree(ROOT / room, tmp_path / room)
-    write_samples(tmp_path / "test", 2, side=44)
+    samples = sorted(write_samples(tmp_path / "test", 2, side=44).iterdir())
     run = tmp_path / "run"
     done = subprocess.run(
         [
             *("spark-submit", "--properties-file", ROOT / "conf" / "local.conf", *LOCAL),
             *(tmp_path / "jobs" / "evaluate_srgan.py", "--test-sets", tmp_path / "test"),
-            *("--run-dir", run),
+            *("--run-dir", run, "--jpeg-quality", "40"),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -171,6 +171,10 @@ def test_without_weights_of_lpips_it_says_so(tmp_path: Path) -> None:
     found = finite_json(run / "result.json")["metrics"]
     assert found["test_sets"]["test"]["bicubic"]["lpips"] is None
     assert {picture["lpips"] for picture in found["pictures"]} == {None}
+    images = [NamedImage(path.name, np.asarray(Image.open(path))) for path in samples]
+    by_hand = [evaluate_image(image, bicubic, jpeg_quality=40).scores.psnr_y for image in images]
+    psnr = found["test_sets"]["test"]["bicubic"]["psnr_y"]
+    assert psnr == pytest.approx(np.mean(by_hand), abs=1e-6)
     with open(run / "scores.csv", newline="") as file:
         assert {row["lpips"] for row in csv.DictReader(file)} == {""}
 
