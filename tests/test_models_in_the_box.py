@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from spectrum import grid_peaks
 
@@ -13,6 +16,7 @@ from srgan.export import decode_generator
 from srgan.images import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import IN_THE_BOX, read_model
+from srgan.upscaling.tiles import Box, Upscaler
 
 MOST_OF_ORIGINAL = 20
 """How far a period may stand out of the spectrum beyond the original's. Bicubic reaches 5 times, a
@@ -54,6 +58,20 @@ def test_no_period_of_the_network_stands_out_of_the_spectrum(results, name):
         ours, originals = grid_peaks(result.upscaled), grid_peaks(result.original)
         for period, peak in ours.items():
             assert peak < MOST_OF_ORIGINAL * max(1, originals[period]), (result.name, period, peak)
+
+
+@pytest.mark.parametrize("name", IN_THE_BOX)
+def test_bfloat16_is_within_a_grey_level(results, name):
+    network, description = decode_generator(read_model(name), name)
+    upscaler = Upscaler.of(network, description, torch.device("cpu"), 512)
+    for result in results[name]:
+        low = np.ascontiguousarray(result.low[:64, :64])
+        half, full = (
+            replace(upscaler, half=half).upscale(low[None], Box(0, 0, 64, 64)).astype(int)
+            for half in (True, False)
+        )
+        assert np.abs(half - full).max() <= 1
+        assert (half != full).mean() < 0.05
 
 
 def test_both_have_a_licence_and_say_what_they_were_made_from():
