@@ -61,13 +61,17 @@ class Options(JobOptions):
     lpips_weights: str | None = Field(
         None, description="weights of LPIPS [what fetch_data.py lpips fetched]"
     )
+    skip_bad: bool = Field(
+        False, description="leave out unusable images instead of refusing the folder"
+    )
 
 
 def work(run: Run[Options]) -> dict[str, Any]:
     """Score every image with every model."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
+    from srgan import SCALE
     from srgan.evaluation import SMALLEST_SIDE, mean_scores
-    from srgan.images import read_images
+    from srgan.images import SKIP_BAD, read_images
     from srgan.lpips import decode_lpips, read_lpips
     from srgan.pictures import contact_sheet
     from srgan.upscaling.model_choice import BY_NAME, read_model
@@ -76,16 +80,20 @@ def work(run: Run[Options]) -> dict[str, Any]:
     sources = _named(options.models, "--models", BY_NAME)
     if BICUBIC in sources:
         raise UsageError(f"--models {options.models}: {BICUBIC} is judged in any case")
-    models = {name: read_model(source) for name, source in sources.items()}
+    models = {name: read_model(source, SCALE) for name, source in sources.items()}
     weights = read_lpips(options.lpips_weights)
     if weights is not None:
         # A wrong file is known here already, before Spark has started.
         decode_lpips(weights, options.lpips_weights or LPIPS)
-    items = [
-        (test_set, image, number < options.pictures)
-        for test_set, folder in _named(options.test_sets, "--test-sets").items()
-        for number, image in enumerate(read_images(folder, SMALLEST_SIDE).usable)
-    ]
+    items, skipped = [], []
+    for test_set, folder in _named(options.test_sets, "--test-sets").items():
+        images, bad = read_images(folder, SMALLEST_SIDE, skip_bad=options.skip_bad, advice=SKIP_BAD)
+        items += [
+            (test_set, image, number < options.pictures) for number, image in enumerate(images)
+        ]
+        skipped += [f"{test_set}/{line}" for line in bad]
+    for line in skipped:
+        LOG.warning("left out %s", line)
     context = run.start_spark({})
     # Executors need not have these files: they get what is in them.
     shared = context.broadcast((models, weights, options.jpeg_quality))
@@ -125,6 +133,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             for name, found in scores.items()
         },
         "pictures": pictures,
+        "skipped_images": skipped,
     }
 
 
@@ -150,14 +159,14 @@ def _score(
     from PIL import Image
 
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
-    from srgan.export import decode_generator
     from srgan.lpips import decode_lpips
     from srgan.pictures import comparison, png
+    from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)
     methods: dict[str, Upscale] = {BICUBIC: bicubic}
     for name, data in models.items():
-        methods[name] = upscale_with(decode_generator(data, name).network)
+        methods[name] = upscale_with(decode_network(data, name).network)
     lpips = None if weights is None else decode_lpips(weights, LPIPS)
     for test_set, image, wants_picture in part:
         results = {

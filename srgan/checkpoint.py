@@ -14,6 +14,7 @@ import torch
 
 from srgan import storage
 from srgan.errors import BadDataError, MissingDataError
+from srgan.listing import list_folder
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class Checkpoints:
         """Names of all checkpoints, the newest, that is the one of most steps, first."""
         if not storage.exists(self._folder):
             return []
-        names = storage.list_files(self._folder)
+        names = [file.name for file in list_folder(self._folder).files]
         return sorted((name for name in names if name.endswith(SUFFIX)), reverse=True)
 
     def _read_whole(self, name: str) -> bytes | None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from torch.utils.tensorboard import SummaryWriter
 
@@ -17,7 +16,7 @@ class EventLog:
 
     def __init__(self, run_dir: str, first_step: int) -> None:
         """Write on from first_step; later events of a broken run are discarded."""
-        filesystem, path = url_to_fs(storage.join(run_dir, "tensorboard"))
+        filesystem, path = storage.file_system(storage.join(run_dir, "tensorboard"))
         self._copy_to: str | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if not isinstance(filesystem, LocalFileSystem):

@@ -1,7 +1,6 @@
 """A folder of image files as uint8 arrays."""
 
 import io
-import re
 import warnings
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -10,17 +9,21 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from srgan.errors import BadDataError, MissingDataError
-from srgan.storage import join, list_files, read_bytes
+from srgan.listing import list_folder, printable
+from srgan.storage import read_bytes
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DECODERS = ["BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"]
 LARGEST_PIXELS = 64_000_000
+SKIP_BAD = "remove them or give --skip-bad"
+"""Advice about unusable images, of jobs that have this option."""
 
 
 class NamedImage(NamedTuple):
     """An image and the name of its file."""
 
     name: str
+    """As text, even where the bytes of the name are none."""
     pixels: np.ndarray
     """uint8, height x width x 3, RGB."""
 
@@ -38,6 +41,7 @@ def read_images(
     smallest_side: int = 1,
     largest_pixels: int = LARGEST_PIXELS,
     skip_bad: bool = False,
+    advice: str = "remove them",
 ) -> Images:
     """Read all images directly inside a folder, in natural order (im_2 before im_10).
 
@@ -48,34 +52,34 @@ def read_images(
         smallest_side: least width and height, in pixels.
         largest_pixels: most pixels of an image; a larger one is not even decoded.
         skip_bad: leave unusable images out, and list them, instead of raising.
+        advice: what the error says is to be done about unusable images.
 
     Raises:
-        MissingDataError: the folder or a file cannot be read, or there is no usable image.
+        MissingDataError: the folder cannot be read, or there is no usable image.
         BadDataError: some images are unusable; all of them are named.
     """
-    sizes = list_files(folder)
-    names = sorted(
-        (name for name in sizes if PurePosixPath(name).suffix.lower() in SUFFIXES),
-        key=natural_order,
-    )
+    listing = list_folder(folder)
+    files = [file for file in listing.files if _is_image(file.name)]
+    unusable = [one for one in listing.unusable if _is_image(one.name)]
     usable: list[NamedImage] = []
-    skipped: list[str] = []
-    for name in names:
+    skipped = [f"{printable(one.name)}: {one.reason}" for one in unusable]
+    for file in files:
+        name = printable(file.name)
         try:
-            if sizes[name] > 8 * largest_pixels:
-                raise BadDataError(f"{sizes[name]} bytes is too large")
-            data = read_bytes(join(folder, name))
+            if file.size > 8 * largest_pixels:
+                raise BadDataError(f"{file.size} bytes is too large")
+            data = read_bytes(file.path)
             usable.append(NamedImage(name, decode_image(data, smallest_side, largest_pixels)))
         except (BadDataError, MissingDataError) as error:
             skipped.append(f"{name}: {error}")
     if skipped and not skip_bad:
         raise BadDataError(
-            f"{folder}: {len(skipped)} unusable of {len(names)} images "
-            f"({'; '.join(skipped)}); remove them or give --skip-bad"
+            f"{printable(folder)}: {len(skipped)} unusable of {len(files) + len(unusable)} images "
+            f"({'; '.join(skipped)}); {advice}"
         )
     if not usable:
         reason = f" ({'; '.join(skipped)})" if skipped else ""
-        raise MissingDataError(f"{folder}: no usable image in this folder{reason}")
+        raise MissingDataError(f"{printable(folder)}: no usable image in this folder{reason}")
     return Images(usable, skipped)
 
 
@@ -118,9 +122,5 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """Sort key by which numbers inside names compare as numbers."""
-    return [
-        (int(part), "") if part.isdecimal() else (0, part.lower())
-        for part in re.split(r"(\d+)", name)
-    ]
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES

@@ -165,7 +165,9 @@ class TrainOptions(BaseModel):
         4, ge=0, description="test images in the comparison picture of each evaluation"
     )
     skip_bad: bool = Field(
-        False, description="leave out unusable training images instead of refusing the folder"
+        False,
+        description="leave out unusable images, for training and for tests, instead of refusing "
+        "the folder",
     )
 
     precision: Literal["float32", "bf16"] = Field(

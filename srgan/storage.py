@@ -2,13 +2,49 @@
 
 import contextlib
 import os
+import re
+import stat
 import uuid
 from typing import Any
 
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
+import fsspec
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
-from srgan.errors import MissingDataError, WriteError
+from srgan.errors import BadDataError, MissingDataError, OptionsError, WriteError
+
+URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What is neither file nor folder, by its type."""
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL of another file system than this machine's."""
+    found = URL.match(path)
+    return found is not None and found[1] not in ("file", "local")
+
+
+def file_system(path: str) -> tuple[Any, str]:
+    """The file system (fsspec's) of a path or URL, and the path in it.
+
+    fsspec's own url_to_fs would cut a name at "::", which it takes for a chain of URLs.
+
+    Raises:
+        OptionsError: nothing here knows the scheme of the URL.
+    """
+    found = URL.match(path)
+    if found is None or not is_remote(path):
+        inner = make_path_posix(path[found.end() :] if found else path)
+        return LocalFileSystem(), inner.rstrip("/") or "/"
+    try:
+        system = fsspec.get_filesystem_class(found[1])
+    except (ValueError, ImportError) as error:
+        raise OptionsError(f"{path}: no file system {found[1]}:// is known here") from error
+    return system(**system._get_kwargs_from_urls(path)), system._strip_protocol(path)
 
 
 def join(folder: str, name: str) -> str:
@@ -16,35 +52,19 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def list_files(folder: str) -> dict[str, int]:
-    """Names of the files directly inside a folder, with their sizes in bytes.
-
-    Raises:
-        MissingDataError: the folder is not there, is no folder, or may not be read.
-    """
-    filesystem, path = url_to_fs(folder)
-    try:
-        if not filesystem.isdir(path):
-            raise MissingDataError(f"{folder}: no such folder")
-        entries: list[dict[str, Any]] = filesystem.ls(path, detail=True)
-    except PermissionError as error:
-        raise MissingDataError(f"{folder}: no right to read this folder") from error
-    return {
-        entry["name"].rsplit("/", 1)[-1]: entry["size"]
-        for entry in entries
-        # A link that leads nowhere is named by whoever reads it.
-        if entry["type"] == "file" or (entry["type"] == "other" and entry.get("islink"))
-    }
-
-
 def read_bytes(path: str) -> bytes:
     """The content of a file.
 
     Raises:
         MissingDataError: the file is not there or may not be read.
+        BadDataError: it is no regular file: a named pipe would be waited for without end.
     """
-    filesystem, inner_path = url_to_fs(path)
+    filesystem, inner_path = file_system(path)
     try:
+        if isinstance(filesystem, LocalFileSystem):
+            kind = KINDS.get(stat.S_IFMT(os.stat(inner_path).st_mode))
+            if kind is not None:
+                raise BadDataError(f"{path}: is {kind}, no regular file")
         return filesystem.cat_file(inner_path)
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
@@ -59,7 +79,7 @@ def write_atomically(path: str, data: bytes) -> None:
     Raises:
         WriteError: it cannot be written; what was there before is still there.
     """
-    filesystem, target = url_to_fs(path)
+    filesystem, target = file_system(path)
     temporary = f"{target}.{uuid.uuid4().hex}.tmp"
     try:
         filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
@@ -84,18 +104,18 @@ def write_atomically(path: str, data: bytes) -> None:
 
 def exists(path: str) -> bool:
     """Whether a file or folder is there."""
-    filesystem, inner_path = url_to_fs(path)
+    filesystem, inner_path = file_system(path)
     return filesystem.exists(inner_path)
 
 
 def is_folder(path: str) -> bool:
     """Whether a folder is there."""
-    filesystem, inner_path = url_to_fs(path)
+    filesystem, inner_path = file_system(path)
     return filesystem.isdir(inner_path)
 
 
 def remove(path: str) -> None:
     """Remove a file if it is there."""
-    filesystem, inner_path = url_to_fs(path)
+    filesystem, inner_path = file_system(path)
     if filesystem.exists(inner_path):
         filesystem.rm_file(inner_path)

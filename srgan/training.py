@@ -28,7 +28,7 @@ from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
-from srgan.images import read_images
+from srgan.images import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
 from srgan.lpips import find_lpips
@@ -37,7 +37,7 @@ from srgan.options import PHASES, PhaseName, TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.run_folder import RunFolder
 from srgan.storage import exists
-from srgan.validation import Best, TestSets, Validation, validate
+from srgan.validation import Best, Validation, validate
 
 logger = logging.getLogger(__name__)
 
@@ -92,10 +92,15 @@ def train(
         folder = RunFolder(run_dir, options) if ranks.is_first else None
         # Whatever may be missing is asked for here, before hours are spent.
         with failing_together(ranks):
-            images, skipped = read_images(data_folder, options.crop_size, skip_bad=options.skip_bad)
-            tests: TestSets = {
-                name: read_images(path, SMALLEST_SIDE).usable for name, path in test_sets.items()
-            }
+            images, skipped = read_images(
+                data_folder, options.crop_size, skip_bad=options.skip_bad, advice=SKIP_BAD
+            )
+            tests: dict[str, list[NamedImage]] = {}
+            for name, path in test_sets.items():
+                tests[name], bad = read_images(
+                    path, SMALLEST_SIDE, skip_bad=options.skip_bad, advice=SKIP_BAD
+                )
+                skipped += [f"{name}/{line}" for line in bad]
             content = content_loss(options) if "srgan" in options.phases else None
             lpips = find_lpips(options.lpips_weights)
         start = _starting_point(options, folder, ranks, fresh)

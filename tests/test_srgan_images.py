@@ -1,6 +1,7 @@
 """Reading folders of images: common formats, and files that cannot be trusted."""
 
 import os
+import socket
 import struct
 import zlib
 
@@ -10,8 +11,9 @@ import pytest
 from PIL import Image
 from srgan_samples import sample_pixels, write_samples
 
-from srgan.errors import BadDataError, MissingDataError
-from srgan.images import decode_image, read_images
+from srgan.errors import BadDataError, MissingDataError, OptionsError
+from srgan.images import SKIP_BAD, decode_image, read_images
+from srgan.storage import read_bytes
 
 
 def test_names_are_in_natural_order(tmp_path):
@@ -65,8 +67,11 @@ def test_all_unusable_images_are_named(tmp_path):
     (folder / "torn.png").write_bytes((folder / "im_1.png").read_bytes()[:200])
     (folder / "text.jpg").write_text("not an image")
     Image.fromarray(sample_pixels(20, 100)).save(folder / "flat.bmp")
-    with pytest.raises(BadDataError, match=r"flat\.bmp: 100x20.*text\.jpg.*torn\.png.*--skip-bad"):
+    names = r"flat\.bmp: 100x20.*text\.jpg.*torn\.png"
+    with pytest.raises(BadDataError, match=f"{names}.*remove them$"):
         read_images(str(folder), smallest_side=32)
+    with pytest.raises(BadDataError, match="--skip-bad$"):
+        read_images(str(folder), smallest_side=32, advice=SKIP_BAD)
 
 
 def test_unusable_images_can_be_skipped(tmp_path):
@@ -75,6 +80,71 @@ def test_unusable_images_can_be_skipped(tmp_path):
     images = read_images(str(folder), skip_bad=True)
     assert [image.name for image in images.usable] == ["im_1.png", "im_2.png"]
     assert len(images.skipped) == 1 and images.skipped[0].startswith("text.jpg: ")
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    """macOS lays ._x.png, which is no image, beside x.png on disks that are not its own."""
+    folder = write_samples(tmp_path / "images", 2)
+    for name in ("._im_1.png", ".hidden.png", ".DS_Store"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    images = read_images(str(folder))
+    assert [image.name for image in images.usable] == ["im_1.png", "im_2.png"]
+    assert not images.skipped
+
+
+def test_what_is_no_regular_file_is_named_and_never_opened(tmp_path):
+    folder = write_samples(tmp_path / "images", 1)
+    os.mkfifo(folder / "pipe.png")
+    (folder / "linked.png").symlink_to(folder / "pipe.png")
+    (folder / "null.png").symlink_to("/dev/null")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    (folder / "round.png").symlink_to(folder / "round.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "socket.png"))
+        images = read_images(str(folder), skip_bad=True)
+    assert [image.name for image in images.usable] == ["im_1.png"]
+    assert sorted(images.skipped) == [
+        "gone.png: is a link that leads nowhere",
+        "linked.png: is a named pipe, no regular file",
+        "null.png: is a device, no regular file",
+        "pipe.png: is a named pipe, no regular file",
+        "round.png: cannot be read (Too many levels of symbolic links)",
+        "socket.png: is a socket, no regular file",
+    ]
+    with pytest.raises(BadDataError, match="6 unusable of 7 images"):
+        read_images(str(folder))
+    with pytest.raises(BadDataError, match="a named pipe"):
+        read_bytes(str(folder / "pipe.png"))
+
+
+def test_a_link_to_an_image_is_one(tmp_path):
+    folder = write_samples(tmp_path / "elsewhere", 1)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").symlink_to(folder / "im_1.png")
+    assert len(read_images(str(tmp_path / "images")).usable) == 1
+
+
+def test_names_that_fsspec_would_take_for_a_chain_of_urls(tmp_path):
+    folder = write_samples(tmp_path / "in::dir", 1)
+    (folder / "im_1.png").rename(folder / "a::zip::b.png")
+    assert [image.name for image in read_images(str(folder)).usable] == ["a::zip::b.png"]
+    content = (folder / "a::zip::b.png").read_bytes()
+    fsspec.filesystem("memory").pipe_file("/odd folder/a::zip::b.png", content)
+    (image,) = read_images("memory://odd folder").usable
+    assert image.name == "a::zip::b.png"
+
+
+def test_a_name_that_is_no_text_is_shown_as_text(tmp_path):
+    folder = write_samples(tmp_path / "images", 1)
+    (folder / "im_1.png").rename(os.fsdecode(os.fsencode(folder) + b"/latin1-\xe9\xff.png"))
+    (image,) = read_images(str(folder)).usable
+    assert image.name == "latin1-\\xe9\\xff.png"
+    image.name.encode()
+
+
+def test_a_scheme_that_nobody_knows(tmp_path):
+    with pytest.raises(OptionsError, match="no file system hfds:// is known"):
+        read_images("hfds://pc1/images")
 
 
 def test_decompression_bomb_is_refused_before_it_is_decoded():

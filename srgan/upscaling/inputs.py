@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from srgan.errors import BadDataError, MissingDataError, OptionsError
-from srgan.images import natural_order
+from srgan.listing import natural_order
 from srgan.storage import join
 from srgan.upscaling import images, videos
 from srgan.upscaling.pieces import Entry
