@@ -1,7 +1,7 @@
 """Finished generators as safetensors files: plain tensors, and what is needed to use them."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -61,6 +61,14 @@ def load_generator(path: str) -> LoadedGenerator:
     return decode_generator(read_bytes(path), path)
 
 
+def is_generator(data: bytes) -> bool:
+    """Whether it seems to be the content of a file of save_generator."""
+    try:
+        return "residual_blocks" in _header(data)["__metadata__"]["description"]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def decode_generator(data: bytes, path: str) -> LoadedGenerator:
     """As load_generator, from the file's content; the path is for messages alone.
 
@@ -70,8 +78,8 @@ def decode_generator(data: bytes, path: str) -> LoadedGenerator:
     try:
         tensors = load(data)
         # safetensors checked the header, but its load leaves out the metadata.
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        description = ModelDescription.model_validate_json(header["__metadata__"]["description"])
+        text = _header(data)["__metadata__"]["description"]
+        description = ModelDescription.model_validate_json(text)
         network = build_model(
             description.model,
             description.residual_blocks,
@@ -85,3 +93,8 @@ def decode_generator(data: bytes, path: str) -> LoadedGenerator:
             f"{path}: no model written by this project's training ({reason})"
         ) from error
     return LoadedGenerator(network.eval(), description)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """What safetensors files begin with: a length, and JSON of that length."""
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

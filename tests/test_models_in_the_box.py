@@ -16,6 +16,7 @@ from srgan.export import decode_generator
 from srgan.images import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import IN_THE_BOX, read_model
+from srgan.upscaling.networks import decode_network
 from srgan.upscaling.tiles import Box, Upscaler
 
 MOST_OF_ORIGINAL = 20
@@ -62,8 +63,8 @@ def test_no_period_of_the_network_stands_out_of_the_spectrum(results, name):
 
 @pytest.mark.parametrize("name", IN_THE_BOX)
 def test_bfloat16_is_within_a_grey_level(results, name):
-    network, description = decode_generator(read_model(name), name)
-    upscaler = Upscaler.of(network, description, torch.device("cpu"), 512)
+    network = decode_network(read_model(name), name)
+    upscaler = Upscaler.of(network, torch.device("cpu"), 512)
     for result in results[name]:
         low = np.ascontiguousarray(result.low[:64, :64])
         half, full = (

@@ -11,32 +11,32 @@ from srgan_samples import sample_pixels
 
 from srgan.errors import OptionsError
 from srgan.evaluation import upscale_with
-from srgan.export import LoadedGenerator, decode_generator
 from srgan.upscaling.model_choice import read_model
-from srgan.upscaling.tiles import MARGIN, Box, Upscaler, bytes_per_pixel
+from srgan.upscaling.networks import MARGIN, UpscalingNetwork, decode_network
+from srgan.upscaling.tiles import Box, Upscaler
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def default() -> LoadedGenerator:
-    return decode_generator(read_model("default"), "default")
+def default() -> UpscalingNetwork:
+    return decode_network(read_model("default"), "default")
 
 
 @pytest.mark.parametrize("memory_mb", [60, 120])
-def test_tiled_equals_whole_within_a_grey_level(default: LoadedGenerator, memory_mb: int) -> None:
+def test_tiled_equals_whole_within_a_grey_level(default: UpscalingNetwork, memory_mb: int) -> None:
     pixels = sample_pixels(311, 363)
     whole = upscale_with(default.network)(pixels).astype(int)
-    upscaler = Upscaler.of(*decode_generator(read_model("default"), ""), CPU, memory_mb)
+    upscaler = Upscaler.of(decode_network(read_model("default"), ""), CPU, memory_mb)
     assert upscaler.pixels < pixels.shape[0] * pixels.shape[1] / 2
     tiled = upscaler.upscale(pixels[None], Box(0, 0, 363, 311))[0]
     assert np.abs(whole - tiled).max() <= 1
 
 
-def test_a_box_is_the_same_as_that_part_of_the_whole(default: LoadedGenerator) -> None:
+def test_a_box_is_the_same_as_that_part_of_the_whole(default: UpscalingNetwork) -> None:
     pixels = sample_pixels(150, 170)
     whole = upscale_with(default.network)(pixels).astype(int)
-    upscaler = Upscaler.of(*decode_generator(read_model("default"), ""), CPU, 512)
+    upscaler = Upscaler.of(decode_network(read_model("default"), ""), CPU, 512)
     box = Box(70, 40, 60, 50)
     outer = box.grown(MARGIN, 170, 150)
     around = pixels[outer.top : outer.top + outer.height, outer.left : outer.left + outer.width]
@@ -44,9 +44,9 @@ def test_a_box_is_the_same_as_that_part_of_the_whole(default: LoadedGenerator) -
     assert np.abs(whole[160:360, 280:520] - part).max() <= 1
 
 
-def test_several_pictures_at_a_time(default: LoadedGenerator) -> None:
+def test_several_pictures_at_a_time(default: UpscalingNetwork) -> None:
     pictures = np.stack([sample_pixels(40, 50, seed) for seed in range(5)])
-    upscaler = Upscaler.of(*decode_generator(read_model("default"), ""), CPU, 512)
+    upscaler = Upscaler.of(decode_network(read_model("default"), ""), CPU, 512)
     assert upscaler.pixels > 2 * 40 * 50
     together = upscaler.upscale(pictures, Box(0, 0, 50, 40))
     for picture, result in zip(pictures, together, strict=True):
@@ -55,7 +55,7 @@ def test_several_pictures_at_a_time(default: LoadedGenerator) -> None:
 
 
 def test_sixteen_bits_are_finer_than_eight() -> None:
-    upscaler = Upscaler.of(*decode_generator(read_model("default"), ""), CPU, 512)
+    upscaler = Upscaler.of(decode_network(read_model("default"), ""), CPU, 512)
     upscaler = replace(upscaler, half=False)
     eight = sample_pixels(40, 50)
     box = Box(0, 0, 50, 40)
@@ -66,15 +66,15 @@ def test_sixteen_bits_are_finer_than_eight() -> None:
     assert len(np.unique(fine)) > 4 * len(np.unique(coarse))
 
 
-def test_too_little_memory_is_refused_with_the_least(default: LoadedGenerator) -> None:
+def test_too_little_memory_is_refused_with_the_least(default: UpscalingNetwork) -> None:
     with pytest.raises(OptionsError, match=r"--memory-mb 1: this network needs at least \d+"):
-        Upscaler.of(*default, CPU, 1)
+        Upscaler.of(default, CPU, 1)
 
 
 def test_the_network_takes_what_it_is_said_to_take() -> None:
     """Counts what torch itself allocates and frees while a batch is computed."""
-    network, description = decode_generator(read_model("default"), "")
-    upscaler = Upscaler.of(network, description, CPU, 200)
+    found = decode_network(read_model("default"), "")
+    upscaler = Upscaler.of(found, CPU, 200)
     side = int(upscaler.pixels**0.5)
     pixels = sample_pixels(side, side)[None]
     with torch.profiler.profile(profile_memory=True) as profile:
@@ -84,4 +84,4 @@ def test_the_network_takes_what_it_is_said_to_take() -> None:
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    assert 0.2 * 200e6 < peak < 200e6, bytes_per_pixel(description)
+    assert 0.2 * 200e6 < peak < 200e6, found.bytes_per_pixel

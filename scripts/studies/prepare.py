@@ -16,10 +16,10 @@ from jobs.runtime.errors import UsageError
 from jobs.runtime.names import short_names
 from srgan import SCALE
 from srgan.evaluation import SMALLEST_SIDE, Upscale, bicubic, resize, upscale_with
-from srgan.export import decode_generator
 from srgan.images import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import read_model
+from srgan.upscaling.networks import decode_network
 from studies.measure import lacks_measures, measure
 from studies.study import (
     NEAREST,
@@ -121,7 +121,7 @@ def _upscale(source: str) -> Upscale:
         return _nearest
     if source == "bicubic":
         return bicubic
-    return upscale_with(decode_generator(read_model(source), source).network)
+    return upscale_with(decode_network(read_model(source, SCALE), source).network)
 
 
 def _render(

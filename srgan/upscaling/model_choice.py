@@ -5,30 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from srgan import storage
-from srgan.errors import MissingDataError
-from srgan.export import ModelDescription, decode_generator, encode_generator
+from srgan.errors import BadDataError, MissingDataError
+from srgan.export import ModelDescription, encode_generator
 from srgan.models import build_model
+from srgan.upscaling.networks import decode_network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 IN_THE_BOX = ("default", "photo")
 """The models that come with this project: one true to the picture, one that invents detail."""
 BY_NAME = (*IN_THE_BOX, "bicubic")
 """What is no path."""
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+"""Of model files."""
 DEFAULT_MODEL = WEIGHTS / "default.safetensors"
 # What a run folder may hold, the most finished first.
 OF_A_RUN = ("srgan.safetensors", "srresnet-best.safetensors", "srresnet.safetensors")
 
 
-def read_model(name: str) -> bytes:
+def read_model(name: str, scale: int | None = None) -> bytes:
     """The content of a model file, which is checked to be one.
 
     Args:
-        name: "default", "photo", "bicubic", a model file, or the run folder of a training; local
-            or a URL.
+        name: "default", "photo", "bicubic", a model file of this project or of another program
+            (.pth, .safetensors), or the run folder of a training; local or a URL.
+        scale: by which it must enlarge; None for any.
 
     Raises:
         MissingDataError: it is not there.
-        BadDataError: it is no model of this project.
+        BadDataError: it is no model that is known here, or of another scale.
     """
     if name == "bicubic":
         description = ModelDescription(
@@ -36,7 +40,7 @@ def read_model(name: str) -> bytes:
         )
         return encode_generator(build_model("bicubic"), description)
     path = str(WEIGHTS / f"{name}.safetensors") if name in IN_THE_BOX else name
-    if not path.endswith(".safetensors"):
+    if not path.endswith(SUFFIXES):
         candidates = [storage.join(path, file) for file in OF_A_RUN]
         found = next((file for file in candidates if storage.exists(file)), None)
         if found is None and not storage.exists(path):
@@ -45,5 +49,7 @@ def read_model(name: str) -> bytes:
             raise MissingDataError(f"--model {name}: no {' or '.join(OF_A_RUN)} in this folder")
         path = found or path
     data = storage.read_bytes(path)
-    decode_generator(data, path)
+    network = decode_network(data, path)
+    if scale not in (None, network.scale):
+        raise BadDataError(f"{path}: {network.name} enlarges by {network.scale}, not by {scale}")
     return data

@@ -17,9 +17,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from srgan import storage
 from srgan.errors import MissingDataError, UnavailableError
-from srgan.export import decode_generator
 from srgan.upscaling import images, videos
 from srgan.upscaling.inputs import WORK_FOLDER
+from srgan.upscaling.networks import decode_network
 from srgan.upscaling.pieces import Entry, Piece, Segment, Work, image_work, video_work
 from srgan.upscaling.tiles import Box, Upscaler
 
@@ -32,7 +32,7 @@ class Tools:
     """What every worker gets.
 
     Attributes:
-        model: a model file's content, as srgan.export writes it.
+        model: a model file's content, as networks.decode_network reads it.
         memory_mb: megabytes that the network may take.
         largest_megapixels: largest image or frame, of the input.
         threads: of torch.
@@ -57,8 +57,8 @@ class Tools:
                 "take a profile without GPUs"
             )
         torch.set_num_threads(self.threads)
-        network, description = decode_generator(self.model, "the model")
-        return Upscaler.of(network, description, torch.device(device), self.memory_mb)
+        network = decode_network(self.model, "the model")
+        return Upscaler.of(network, torch.device(device), self.memory_mb)
 
 
 class Outcome(NamedTuple):

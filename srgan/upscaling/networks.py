@@ -1,0 +1,97 @@
+"""Networks ready for upscaling: this project's, and those that other programs have trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from srgan import SCALE
+from srgan.export import ModelDescription, decode_generator, is_generator
+
+MARGIN = 20
+"""Pixels around a tile that the network sees and whose result is thrown away: as far as the models
+in the box look (two layers and eight blocks of two make 18, bicubic 2)."""
+
+
+@dataclass(frozen=True)
+class UpscalingNetwork:
+    """A network, and what must be known to use it.
+
+    Attributes:
+        network: in evaluation mode, on the CPU; N x 3 x H x W in [0, 1] to N x 3 x scale H x
+            scale W in [-1, 1].
+        name: what it is, such as "edsr" or "ESRGAN".
+        scale: by which it enlarges.
+        margin: input pixels around a tile that it has to see.
+        bytes_per_pixel: bytes that its layers take at their widest, for an input pixel.
+        near_in_bfloat16: whether its results are within a grey level when computed in bfloat16.
+    """
+
+    network: nn.Module
+    name: str
+    scale: int
+    margin: int
+    bytes_per_pixel: int
+    near_in_bfloat16: bool
+
+
+def decode_network(data: bytes, path: str) -> UpscalingNetwork:
+    """The network in the content of a model file; the path is for messages alone.
+
+    Raises:
+        BadDataError: it holds no network that is known here.
+    """
+    if not is_generator(data):
+        # It takes seconds to import, which nobody should wait for who does not need it.
+        from srgan.upscaling.foreign_networks import decode_foreign_network
+
+        return decode_foreign_network(data, path)
+    network, description = decode_generator(data, path)
+    # edsr adds what it computes to bicubic and keeps its sums in float32.
+    near_in_bfloat16 = description.model == "edsr" and description.bicubic_skip
+    return UpscalingNetwork(
+        _fused(network),
+        description.model,
+        SCALE,
+        MARGIN,
+        _bytes_per_pixel(description),
+        near_in_bfloat16,
+    )
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this machine's processor multiplies in bfloat16 (AVX512_BF16, AMX)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _bytes_per_pixel(description: ModelDescription) -> int:
+    """Bytes that a network's layers take at their widest, for an input pixel.
+
+    SRResNet: the second sub-pixel stage has 4 x channels at twice the side, before and after the
+    shuffle; DCGAN: 2 x channels at twice the side and channels at four times; SPAN: four kept
+    feature maps, their concatenation, and 3 channels at four times the side; EDSR: less; SRCNN: 64
+    and 64 feature maps at four times the side.
+    """
+    if description.model == "srresnet":
+        return 3 * 4 * 16 * description.channels
+    if description.model == "dcgan":
+        return 4 * (8 + 3 * 16) * description.channels
+    if description.model in ("span", "edsr"):
+        return 4 * (10 * description.channels + 4 * 48)
+    return 3 * 4 * 16 * (64 if description.model == "srcnn" else 3)
+
+
+def _fused(network: nn.Module) -> nn.Module:
+    """Batch normalisations become part of the convolutions before them."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for number in range(len(module) - 1):
+            convolution, norm = module[number], module[number + 1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module[number] = fuse_conv_bn_eval(convolution, norm)
+                module[number + 1] = nn.Identity()
+    return network
