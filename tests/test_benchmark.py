@@ -146,12 +146,22 @@ def test_growth_report(tmp_path: Path) -> None:
     assert (tmp_path / "chart.png").stat().st_size > 10_000
 
 
+def test_network_alone(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    assert float(run_program(SIDES / "upscale_network.py", "ours", tmp_path, 1)) > 0
+
+
 def test_upscale_report(tmp_path: Path) -> None:
     report = {
         **{"pictures": 2, "side": 192, "megapixels": 1.2},
         "rates": {"1": [1.0], "2": [1.8, 1.9], upscale.PLAIN: [0.5]},
+        "networks": {"ours": [3.0, 5.0], "span": [2.0]},
         "peak_bytes": {"1": 2**28, "2": 2**28, upscale.PLAIN: 2**29},
     }
-    assert "| 1.85 (1.80 to 1.90) | 1.85 | 3.70 | 256 MiB |" in upscale.markdown(report)
+    table = upscale.markdown(report)
+    assert "| 1.85 (1.80 to 1.90) | 1.85 | 3.70 | 256 MiB |" in table
+    assert "| default model, network alone | 4.00 (3.00 to 5.00) | 2.00 |" in table
+    report["networks"]["span"] = []
+    assert "| 4.00 (3.00 to 5.00) | not installed |" in upscale.markdown(report)
     upscale.draw_chart(tmp_path / "chart.png", report)
     assert math.isclose(Image.open(tmp_path / "chart.png").width, 1200, rel_tol=0.1)

@@ -1,4 +1,8 @@
-"""Upscaling: the job on one and on two executors of a core, and a plain loop of torch."""
+"""Upscaling: the job on one and on two executors of a core, and a plain loop of torch.
+
+Beside them the network alone, with two threads, and SPAN by ncnn, where that is installed (see
+sides/upscale_network.py).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import logging
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,11 +24,14 @@ from PIL import Image
 
 from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
+from benchmarks.sides.upscale_network import UNAVAILABLE
 from srgan.images import read_images
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 192
 PLAIN = "plain torch, one process of one thread"
+NETWORKS = {"ours": "default model, network alone", "span": "SPAN by ncnn, network alone"}
+THREADS = 2
 LOG = logging.getLogger("benchmark")
 
 
@@ -33,6 +41,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     megapixels = _write_pictures(work / "pictures", options.pictures)
     rates: dict[str, list[float]] = {"1": [], "2": [], PLAIN: []}
+    networks: dict[str, list[float]] = {name: [] for name in NETWORKS}
     memory: dict[str, list[int]] = {name: [] for name in rates}
     with loopback_cluster(work / "cluster", 2, 1, "2g") as master:
         for number in range(options.rounds):
@@ -43,12 +52,15 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             plain = _plain(work / "pictures")
             rates[PLAIN].append(megapixels / plain.seconds)
             memory[PLAIN].append(plain.peak_bytes)
+            for name, of_network in networks.items():
+                of_network += _network(name, work / "pictures")
             LOG.info("round %d of %d: %s", number + 1, options.rounds, rates)
     report = {
         "pictures": options.pictures,
         "side": SIDE,
         "megapixels": megapixels,
         "rates": rates,
+        "networks": networks,
         "peak_bytes": {name: max(peaks) for name, peaks in memory.items()},
     }
     draw_chart(folder / "upscale.png", report)
@@ -69,6 +81,15 @@ def markdown(report: dict[str, Any]) -> str:
         lines.append(
             f"| {title} | {rate:.2f} ({low:.2f} to {high:.2f}) | {rate / medians['1']:.2f} "
             f"| {rate / medians[PLAIN]:.2f} | {report['peak_bytes'][name] / 2**20:.0f} MiB |"
+        )
+    networks = {name: rates for name, rates in report["networks"].items() if rates}
+    lines += ["", f"| {THREADS} threads | output megapixels/s | to SPAN |", "|---|---|---|"]
+    for name, rates in networks.items():
+        rate = statistics.median(rates)
+        to_span = rate / statistics.median(networks["span"]) if "span" in networks else None
+        lines.append(
+            f"| {NETWORKS[name]} | {rate:.2f} ({min(rates):.2f} to {max(rates):.2f}) "
+            f"| {'not installed' if to_span is None else f'{to_span:.2f}'} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -105,6 +126,18 @@ def _plain(folder: Path) -> Measured:
     """From starting Python to the last file written."""
     program = Path(__file__).resolve().parent / "sides" / "plain_upscale.py"
     return run_measured([sys.executable, program, folder, folder.parent / "plain"])
+
+
+def _network(name: str, folder: Path) -> list[float]:
+    """Output megapixels a second of a network alone; nothing where it is not installed."""
+    program = Path(__file__).resolve().parent / "sides" / "upscale_network.py"
+    words = [sys.executable, str(program), name, str(folder), str(THREADS)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == UNAVAILABLE:
+        return []
+    done.check_returncode()
+    return [float(done.stdout)]
 
 
 def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
