@@ -37,6 +37,8 @@ LOG = logging.getLogger("jobs.evaluate_srgan")
 BICUBIC = "bicubic"
 LPIPS = "LPIPS"
 PICTURES_FOLDER = "pictures"
+LARGEST_PICTURE = 768
+"""Side in pixels; of larger images the part with the most detail is kept."""
 
 
 class Options(JobOptions):
@@ -48,9 +50,7 @@ class Options(JobOptions):
         "files, or models that come with this project, such as default; bicubic is always judged",
     )
     test_sets: str = Field(description="folders of test images, separated by commas")
-    pictures: int = Field(
-        4, ge=0, description="images a test set in the contact sheet, by the last model"
-    )
+    pictures: int = Field(4, ge=0, description="images a test set in the contact sheet")
     jpeg_quality: int | None = Field(
         None,
         ge=1,
@@ -160,7 +160,7 @@ def _score(
 
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
     from srgan.lpips import decode_lpips
-    from srgan.pictures import comparison, png
+    from srgan.pictures import comparison, most_detailed, png
     from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)
@@ -177,13 +177,15 @@ def _score(
         versions: dict[str, bytes] = {}
         if wants_picture:
             shown = results[last]
-            versions["comparison"] = png(comparison(shown, last, lpips))
+            models_alone = {name: of for name, of in results.items() if name != BICUBIC}
+            versions["comparison"] = png(comparison(models_alone or results, lpips))
+            window = most_detailed(shown.original, LARGEST_PICTURE)
             for version, pixels in (
                 ("bicubic", results[BICUBIC].upscaled),
                 ("upscaled", shown.upscaled),
                 ("original", shown.original),
             ):
-                versions[version] = png(Image.fromarray(pixels))
+                versions[version] = png(Image.fromarray(pixels[window]))
         yield test_set, image.name, scores, versions
 
 

@@ -1,7 +1,7 @@
 """Pictures that let a person compare: low resolution, bicubic, ours and original side by side."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,27 +12,36 @@ from srgan.lpips import Lpips
 from srgan.metrics import Scores, score
 
 MARGIN, LABEL_HEIGHT, FONT_SIZE = 12, 26, 15
+LEAST_WIDTH, LARGEST_PANEL = 160, 384
+"""Of a version of an image, in pixels."""
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
-def comparison(result: ImageResult, method: str, lpips: Lpips | None = None) -> Image.Image:
-    """One row: the four versions of a test image, each with its label, PSNR (Y) in dB and LPIPS.
+def comparison(results: Mapping[str, ImageResult], lpips: Lpips | None = None) -> Image.Image:
+    """One row: the versions of a test image, each with its label, PSNR (Y) in dB and LPIPS.
+
+    Low resolution, bicubic, each method's upscale, original; of a large image they show the square
+    with the most detail, and at least LEAST_WIDTH pixels they are wide, by whole repeats of pixels.
 
     Args:
-        result: the image and its upscale.
-        method: what the upscale is called in its label.
-        lpips: measures bicubic, as it measured the upscale.
+        results: the same image upscaled by each method, by the name for its label.
+        lpips: measures bicubic, as it measured the upscales.
     """
-    height, width = result.original.shape[:2]
-    nearest = result.low.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
-    by_bicubic = bicubic(result.low)
-    bicubic_scores = score(by_bicubic, result.original, lpips)
+    first = next(iter(results.values()))
+    whole_height, whole_width = first.original.shape[:2]
+    by_bicubic = bicubic(first.low)
+    bicubic_scores = score(by_bicubic, first.original, lpips)
+    nearest = first.low.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
     panels: list[tuple[str, np.ndarray]] = [
-        (f"low resolution {width // SCALE}x{height // SCALE}", nearest),
+        (f"low resolution {whole_width // SCALE}x{whole_height // SCALE}", nearest),
         (f"bicubic {in_words(bicubic_scores)}", by_bicubic),
-        (f"{method} {in_words(result.scores)}", result.upscaled),
-        (f"original {result.name}", result.original),
+        *((f"{name} {in_words(of.scores)}", of.upscaled) for name, of in results.items()),
+        (f"original {first.name}", first.original),
     ]
+    shown = most_detailed(first.original, LARGEST_PANEL)
+    height, width = first.original[shown].shape[:2]
+    times = -(-LEAST_WIDTH // width)
+    height, width = times * height, times * width
     row = Image.new(
         "RGB", (len(panels) * (width + MARGIN) + MARGIN, height + LABEL_HEIGHT + MARGIN), PAPER
     )
@@ -41,8 +50,28 @@ def comparison(result: ImageResult, method: str, lpips: Lpips | None = None) -> 
     for number, (label, pixels) in enumerate(panels):
         left = MARGIN + number * (width + MARGIN)
         draw.text((left, LABEL_HEIGHT / 2), _fit(label, width, font), INK, font, anchor="lm")
-        row.paste(Image.fromarray(pixels), (left, LABEL_HEIGHT))
+        panel = pixels[shown].repeat(times, axis=0).repeat(times, axis=1)
+        row.paste(Image.fromarray(panel), (left, LABEL_HEIGHT))
     return row
+
+
+def most_detailed(pixels: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Rows and columns of the square of that side in which brightness varies most.
+
+    Along a side that is no longer than that, all of it.
+    """
+    grey = pixels.mean(2)
+    changes = np.zeros(grey.shape)
+    changes[:-1] += np.abs(np.diff(grey, axis=0))
+    changes[:, :-1] += np.abs(np.diff(grey, axis=1))
+    rows, columns = (min(side, length) for length in grey.shape)
+    sums = np.pad(changes.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = (
+        sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns]
+        + sums[:-rows, :-columns]
+    )  # fmt: skip
+    top, left = (int(place) for place in np.unravel_index(inside.argmax(), inside.shape))
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def in_words(scores: Scores) -> str:

@@ -91,7 +91,7 @@ class RunFolder:
             )
         if validation.examples:
             label = label_of(self._options.model, phase.name)
-            rows = [comparison(example, label, lpips) for example in validation.examples]
+            rows = [comparison({label: example}, lpips) for example in validation.examples]
             sheet = contact_sheet(rows)
             name = f"{phase.name}-{step:09d}.png"
             storage.write_atomically(storage.join(self._path, f"pictures/{name}"), png(sheet))

@@ -11,7 +11,7 @@ from srgan_samples import sample_pixels
 from srgan.evaluation import bicubic, evaluate, evaluate_image, upscale_with
 from srgan.images import NamedImage
 from srgan.models import Bicubic, build_model
-from srgan.pictures import comparison, contact_sheet, png
+from srgan.pictures import comparison, contact_sheet, most_detailed, png
 
 
 def test_original_is_cropped_to_whole_fours_at_right_and_bottom():
@@ -89,10 +89,23 @@ def test_contact_sheet_holds_the_images_unchanged():
         evaluate_image(NamedImage(f"im_{side}.png", sample_pixels(side, side)), bicubic)
         for side in (120, 160)
     ]
-    rows = [comparison(result, "SRGAN") for result in results]
+    rows = [comparison({"SRResNet": result, "SRGAN": result}) for result in results]
     with Image.open(io.BytesIO(png(contact_sheet(rows)))) as picture:
         sheet = np.asarray(picture)
-    assert sheet.shape == (sum(row.height for row in rows), rows[1].width, 3)
+    assert sheet.shape == (sum(row.height for row in rows), max(row.width for row in rows), 3)
+    # Low resolution, bicubic, two methods and the original; the small image twice its size.
+    assert [row.width // 5 for row in rows] > [240, 160]
     windows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 160, 3))[:, :, 0, 0]
-    for version in (results[1].original, results[1].upscaled):
-        assert (windows == version[80]).all(axis=(-1, -2)).any()
+    for version, count in ((results[1].original, 1), (results[1].upscaled, 3)):
+        assert (windows == version[80]).all(axis=(-1, -2)).any(axis=0).sum() == count
+
+
+def test_of_a_large_image_the_most_detailed_part_is_shown():
+    pixels = np.full((700, 900, 3), 90, np.uint8)
+    pixels[300:500, 450:700] = np.random.default_rng(0).integers(0, 256, (200, 250, 3))
+    rows, columns = most_detailed(pixels, 300)
+    assert rows.start <= 300 and rows.stop >= 500 and rows.stop - rows.start == 300
+    assert columns.start <= 450 and columns.stop >= 700 and columns.stop - columns.start == 300
+    assert most_detailed(pixels, 800) == (slice(0, 700), slice(0, 800))
+    row = comparison({"SRGAN": evaluate_image(NamedImage("a", pixels), bicubic)})
+    assert row.width < 4 * (384 + 20) and row.height < 384 + 50
