@@ -14,32 +14,35 @@ that could not be upscaled: name, source, reason), log.txt and result.json.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from pyspark import SparkConf, SparkContext, TaskContext
 
 from jobs.runtime import remote
-from jobs.runtime.errors import PartlyFailedError, UnavailableError, UsageError
+from jobs.runtime.errors import PartlyFailedError, UnavailableError
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
+from jobs.runtime.names import in_one_line
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.spark import gpu_task_properties, huge_page_properties
+from jobs.runtime.strict_json import to_json
+
+if TYPE_CHECKING:
+    from srgan.upscaling.manifest import Manifest
 
 LOG = logging.getLogger("jobs.upscale")
 
 # As much as takes a core a few seconds, so that starting a task costs little.
 LEAST_PIXELS = 512 * 512
-MANIFEST, LOCK = ".upscale.json", ".upscale.lock"
+LOCK = ".upscale.lock"
 NAMED = 3
 
 
@@ -69,20 +72,35 @@ def work(run: Run[Options]) -> dict[str, Any]:
     """Find the files, cut them into pieces, upscale these, and put them together."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
     from srgan.upscaling import worker
-    from srgan.upscaling.inputs import WORK_FOLDER, find_entries, finished
+    from srgan.upscaling.inputs import WORK_FOLDER, find_entries
+    from srgan.upscaling.manifest import Manifest
 
     options = run.options
     source, output = remote.absolute(options.input), remote.absolute(options.output)
     model = _read_model(options.model)
     found = find_entries(source, output)
     for name in found.others:
-        LOG.info("left out %s: neither image nor video", name)
-    with closing(FolderLock(output, LOCK, "--output")):
-        _check_manifest(output, model, options.fresh)
-        waiting = [entry for entry in found.entries if options.fresh or not finished(entry)]
-        done_before = len(found.entries) - len(waiting)
-        LOG.info("%d files, %d of them done before", len(found.entries), done_before)
-        failures = _Failures(run, {entry.name: entry.source for entry in waiting})
+        LOG.info("left out %s: neither image nor video", in_one_line(name))
+    for one in found.left_out:
+        LOG.info("left out %s: %s", in_one_line(one.name), one.reason)
+    files = len(found.entries) + len(found.unusable)
+    with (
+        closing(FolderLock(output, LOCK, "--output")),
+        closing(Manifest(output, model, fresh=options.fresh)) as manifest,
+    ):
+        status = manifest.status(found.entries)
+        waiting, done_before = status.waiting, status.done
+        LOG.info("%d files, %d of them done before", files, done_before)
+        if status.taken_over:
+            LOG.info("%d of these are in no record, but newer than their files", status.taken_over)
+        for entry in status.spoilt:
+            LOG.warning("%s: its result is not as it was written", in_one_line(entry.name))
+        sources = {one.name: one.path for one in found.unusable}
+        failures = _Failures(run, {entry.name: entry.source for entry in found.entries} | sources)
+        for one in found.unusable:
+            failures.note(worker.Outcome(one.name, None, one.reason))
+        for entry, reason in status.blocked:
+            failures.note(worker.Outcome(entry.name, None, reason))
         works: list[Any] = []
         seconds = 0.0
         if waiting:
@@ -95,11 +113,13 @@ def work(run: Run[Options]) -> dict[str, Any]:
             tools.upscaler("cpu")
             context = run.start_spark({**huge_page_properties(), **properties})
             begin = time.monotonic()
-            works = _upscale(context, tools, waiting, f"{output}/{WORK_FOLDER}", failures)
+            work_folder = f"{output}/{WORK_FOLDER}"
+            works, unchanged = _upscale(context, tools, waiting, work_folder, manifest, failures)
+            done_before += unchanged
             seconds = time.monotonic() - begin
     megapixels = sum(one.output_megapixels for one in works)
     metrics = {
-        "files": len(found.entries),
+        "files": files,
         "done": len(works),
         "done_before": done_before,
         "failed": len(failures.reasons),
@@ -108,26 +128,36 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "megapixels": megapixels,
         "megapixels_per_second": megapixels / seconds if seconds else None,
         "seconds": seconds,
-        "failures": {_printable(name): why for name, why in failures.reasons.items()},
+        "failures": {in_one_line(name): why for name, why in failures.reasons.items()},
     }
     if failures.reasons:
-        raise PartlyFailedError(failures.summary(len(found.entries)), metrics)
+        raise PartlyFailedError(failures.summary(files), metrics)
     return metrics
 
 
 def _upscale(
-    context: SparkContext, tools: Any, entries: Sequence[Any], work_folder: str, failures: _Failures
-) -> list[Any]:
-    """The works that are done."""
+    context: SparkContext,
+    tools: Any,
+    entries: Sequence[Any],
+    work_folder: str,
+    manifest: Manifest,
+    failures: _Failures,
+) -> tuple[list[Any], int]:
+    """The works that are done, and how many entries have the content of before."""
     from jobs.runtime.pool import run_on_executors
     from srgan.upscaling import worker
     from srgan.upscaling.pieces import output_megapixels
 
     shared = context.broadcast(tools)
     works: dict[str, Any] = {}
+    unchanged: list[str] = []
 
     def on_cut(outcome: Any) -> None:
-        if not failures.note(outcome):
+        if failures.note(outcome):
+            return
+        if outcome.value is None:
+            unchanged.append(outcome.name)
+        else:
             works[outcome.name] = outcome.value
 
     run_on_executors(
@@ -138,6 +168,11 @@ def _upscale(
         least_weight=50,
         on_outcome=on_cut,
     )
+    same = set(unchanged)
+    for entry in entries:
+        if entry.name in same:
+            manifest.unchanged(entry)
+    manifest.begin([one.entry for one in works.values()])
     worker.remove_leftovers(
         os.path.dirname(work_folder), [one.parts for one in works.values() if one.parts]
     )
@@ -149,33 +184,44 @@ def _upscale(
 
     def on_piece(outcome: Any) -> None:
         nonlocal done_pixels, done_pieces
-        failures.note(outcome)
-        done_pixels, done_pieces = done_pixels + outcome.value, done_pieces + 1
+        pixels, size = outcome.value
+        if not failures.note(outcome) and size is not None:
+            manifest.finished(works[outcome.name].entry, size)
+        done_pixels, done_pieces = done_pixels + pixels, done_pieces + 1
         megapixels = output_megapixels(done_pixels)
         rate = megapixels / max(1e-9, time.monotonic() - begin)
         note = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
         progress.update(round(megapixels), note)
 
+    def do(piece: Any) -> Any:
+        # Runs on an executor.
+        outcome = worker.attempt(piece.entry.name, worker.do, piece, shared.value, _device())
+        return outcome._replace(value=(piece.pixels, outcome.value))
+
     run_on_executors(
         context,
         pieces,
-        lambda piece: worker.attempt(
-            piece.entry.name, worker.do, piece, shared.value, _device()
-        )._replace(value=piece.pixels),
+        do,
         weigh=lambda piece: float(piece.pixels),
         least_weight=LEAST_PIXELS,
         on_outcome=on_piece,
     )
     progress.close()
+
+    def on_whole(outcome: Any) -> None:
+        if not failures.note(outcome):
+            manifest.finished(works[outcome.name].entry, outcome.value)
+
     run_on_executors(
         context,
         [one for one in works.values() if one.parts and one.entry.name not in failures.reasons],
         lambda one: worker.attempt(one.entry.name, worker.put_together, one),
         weigh=lambda one: float(one.pixels),
         least_weight=0,
-        on_outcome=failures.note,
+        on_outcome=on_whole,
     )
-    return [one for name, one in works.items() if name not in failures.reasons]
+    done = [one for name, one in works.items() if name not in failures.reasons]
+    return done, len(unchanged)
 
 
 class _Failures:
@@ -198,16 +244,16 @@ class _Failures:
             raise UnavailableError(outcome.error)
         if outcome.name in self.reasons:
             return True
-        name, reason = _printable(outcome.name), _printable(outcome.error)
+        name, reason = in_one_line(outcome.name), in_one_line(outcome.error)
         self.reasons[outcome.name] = reason
         LOG.warning("%s: %s", name, reason)
         line = {
             "name": name,
-            "source": _printable(self._sources[outcome.name]),
+            "source": in_one_line(self._sources[outcome.name]),
             "reason": reason,
         }
         with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(to_json(line, ensure_ascii=False) + "\n")
         if self._strict:
             raise PartlyFailedError(
                 f"stopped at the first failure (--strict): {name}: {reason}",
@@ -217,7 +263,7 @@ class _Failures:
 
     def summary(self, files: int) -> str:
         """One line."""
-        some = [f"{_printable(name)}: {why}" for name, why in self.reasons.items()]
+        some = [f"{in_one_line(name)}: {why}" for name, why in self.reasons.items()]
         more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
         return (
             f"{len(some)} of {files} files failed ({'; '.join(some[:NAMED])}{more}); all are in "
@@ -236,31 +282,6 @@ def _device() -> str:
     task = TaskContext.get()
     gpu = task.resources().get("gpu") if task is not None else None
     return f"cuda:{gpu.addresses[0]}" if gpu is not None else "cpu"
-
-
-def _printable(name: str) -> str:
-    """A file name, whose bytes need not be text, as text in one line."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _check_manifest(output: str, model: bytes, fresh: bool) -> None:
-    """See that a folder does not get results of two models, and note down the model.
-
-    Raises:
-        UsageError: what lies there is another model's.
-    """
-    from srgan import storage
-
-    path, digest = storage.join(output, MANIFEST), hashlib.sha256(model).hexdigest()
-    if storage.exists(path) and not fresh:
-        if json.loads(storage.read_bytes(path)).get("model") == digest:
-            return
-        raise UsageError(
-            f"--output {output} holds results of another model; choose another folder, or do all "
-            "of them again with --fresh"
-        )
-    storage.write_atomically(path, json.dumps({"model": digest}).encode() + b"\n")
 
 
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

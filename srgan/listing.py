@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -55,6 +55,8 @@ class Unusable(NamedTuple):
     path: str
     """Path or URL."""
     reason: str
+    """Begins with a verb."""
+    is_folder: bool = False
 
 
 class Listing(NamedTuple):
@@ -85,14 +87,15 @@ class Item(NamedTuple):
     """Why it cannot be read."""
 
 
-def list_folder(folder: str, deep: bool = False) -> Listing:
+def list_folder(folder: str, enters: Callable[[str], bool] | None = None) -> Listing:
     """List the files of a folder.
 
     Linked folders are followed, each real folder once, so a circle of links ends.
 
     Args:
         folder: local path or URL.
-        deep: with all folders below it.
+        enters: whether a folder below it, by its name relative to it, is to be looked into;
+            without it none is.
 
     Raises:
         MissingDataError: the folder is not there, is no folder, or may not be read.
@@ -108,9 +111,14 @@ def list_folder(folder: str, deep: bool = False) -> Listing:
         raise MissingDataError(f"{folder}: no right to read this folder") from error
     except OSError as error:
         raise MissingDataError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    if deep:
-        found.look_deeper()
+    if enters is not None:
+        found.look_deeper(enters)
     return found.listing()
+
+
+def everything(_: str) -> bool:
+    """For `list_folder`: all folders below are looked into."""
+    return True
 
 
 def scan(system: Any, folder: str) -> Iterator[Item]:
@@ -210,18 +218,18 @@ class _Found:
             else:
                 self._unusable.append(Unusable(full, self._url(item.path), item.reason or ""))
 
-    def look_deeper(self) -> None:
+    def look_deeper(self, enters: Callable[[str], bool]) -> None:
         """List the folders that are not yet listed, those that are no links first."""
         while self._waiting or self._linked:
             is_link = not self._waiting
             name, folder = (self._linked if is_link else self._waiting).popleft()
-            if self._is_local and not self._is_new(name, folder, is_link):
+            if not enters(name) or (self._is_local and not self._is_new(name, folder, is_link)):
                 continue
             self._folders.append(name)
             try:
                 self.look_into(name, folder)
             except PermissionError:
-                self._give_up(name, folder, "no right to read this folder")
+                self._give_up(name, folder, "is a folder that may not be read")
             except OSError as error:
                 self._give_up(name, folder, f"cannot be read ({error.strerror or error})")
 
@@ -239,7 +247,7 @@ class _Found:
         elif is_link and f"{self._root}/".startswith(f"{real.rstrip('/')}/"):
             reason = "leads to a folder around the one that was given"
         if reason is not None:
-            self._left_out.append(Unusable(name, folder, reason))
+            self._left_out.append(Unusable(name, folder, reason, is_folder=True))
             return False
         self._looked_into[real] = name
         if is_link:
@@ -247,7 +255,7 @@ class _Found:
         return True
 
     def _give_up(self, name: str, folder: str, reason: str) -> None:
-        self._unusable.append(Unusable(name, self._url(folder), reason))
+        self._unusable.append(Unusable(name, self._url(folder), reason, is_folder=True))
 
     def _url(self, path: str) -> str:
         return path if self._is_local else self._system.unstrip_protocol(path)

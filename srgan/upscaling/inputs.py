@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
-import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.utils import glob_translate
 
 from srgan.errors import BadDataError, MissingDataError, OptionsError
-from srgan.listing import natural_order
-from srgan.storage import join
+from srgan.listing import File, Item, Unusable, everything, list_folder, look_at
+from srgan.storage import file_system, join
 from srgan.upscaling import images, videos
 from srgan.upscaling.pieces import Entry
 
@@ -31,6 +28,11 @@ class Found(NamedTuple):
     entries: Sequence[Entry]
     others: Sequence[str]
     """Names of files that are neither images nor videos, by their suffix."""
+    unusable: Sequence[Unusable]
+    """What seems to be an image or video but is no regular file, and folders that may not be
+    read."""
+    left_out: Sequence[Unusable]
+    """Linked folders that are there by another name anyway, or lead back."""
 
 
 def find_entries(source: str, output: str) -> Found:
@@ -38,153 +40,170 @@ def find_entries(source: str, output: str) -> Found:
 
     Args:
         source: a file, a folder, of which everything below counts, or a glob pattern with `*`,
-            `?` or `[`; local or a URL. Names that begin with a dot are left out, and links to
-            folders are not followed.
+            `?` or `[`; local or a URL. What exists by this very name is no pattern. Names that
+            begin with a dot are left out; links to folders are followed, each folder once.
         output: folder for the results, local or a URL.
 
     Raises:
         MissingDataError: nothing is there, or no image or video.
-        BadDataError: a single file that is neither.
+        BadDataError: a single file that is neither, or cannot be read.
         OptionsError: results would overwrite each other or inputs, or become inputs.
     """
     listing = _list(source)
-    files = listing.files
-    named = [one for one in files if not _is_hidden(one[0])]
     entries, others = [], []
-    for name, path, size, modified in sorted(named, key=lambda one: natural_order(one[0])):
-        suffix = PurePosixPath(name).suffix.lower()
-        if suffix in images.SUFFIXES:
-            entries.append(Entry(name, "image", path, join(output, name), size, modified))
-        elif suffix in videos.SUFFIXES:
-            entries.append(Entry(name, "video", path, join(output, name), size, modified))
+    for file in listing.files:
+        target = join(output, file.name)
+        if _suffix(file.name) in images.SUFFIXES:
+            entries.append(Entry(file.name, "image", file.path, target, file.version))
+        elif _suffix(file.name) in videos.SUFFIXES:
+            entries.append(Entry(file.name, "video", file.path, target, file.version))
         else:
-            others.append(name)
-    known = ", ".join(sorted(images.SUFFIXES | videos.SUFFIXES))
-    if not entries and len(others) == 1 and not files[1:]:
-        raise BadDataError(f"--input {source}: neither image nor video (known: {known})")
-    if not entries:
-        raise MissingDataError(f"--input {source}: no image or video there (known: {known})")
+            others.append(file.name)
+    known = images.SUFFIXES | videos.SUFFIXES
+    unusable = [one for one in listing.unusable if one.is_folder or _suffix(one.name) in known]
+    others += [one.name for one in listing.unusable if one not in unusable]
+    if not entries and not unusable:
+        name, suffixes = f"--input {source}", f"(known: {', '.join(sorted(known))})"
+        if listing.is_file:
+            raise BadDataError(f"{name}: neither image nor video {suffixes}")
+        raise MissingDataError(f"{name}: no image or video there {suffixes}")
     _check_places(source, listing, output, entries)
-    return Found(entries, others)
-
-
-def finished(entry: Entry) -> bool:
-    """Whether the result is there and no older than its source."""
-    system, path = url_to_fs(entry.target)
-    try:
-        info = system.info(path)
-    except OSError:
-        return False
-    return info["size"] > 0 and _modified(info) >= entry.modified
+    return Found(entries, others, unusable, listing.left_out)
 
 
 class _Listing(NamedTuple):
-    files: Sequence[tuple[str, str, int, float]]
-    """Name, path, bytes and time of change of each file."""
+    files: Sequence[File]
     finds: Callable[[str], bool]
-    """Whether the same input would also list a file of that path if there were one."""
+    """Whether the same input would also list a file of that real path if there were one."""
+    unusable: Sequence[Unusable] = ()
+    left_out: Sequence[Unusable] = ()
+    is_file: bool = False
 
 
 def _list(source: str) -> _Listing:
-    system, root = url_to_fs(source)
-    root = root.rstrip("/") or "/"
-    is_local = isinstance(system, LocalFileSystem)
+    system, root = file_system(source)
     try:
-        if system.isdir(root):
-            paths = _walk(root) if is_local else system.find(root)
-            files = [(_below(root, path), *_facts(system, path, is_local)) for path in paths]
-            real = _real(root, is_local)
-            return _Listing(files, lambda path: _real(path, is_local).startswith(f"{real}/"))
-        if system.isfile(root) or (is_local and os.path.islink(root)):
-            base = root.rpartition("/")[0] or "/"
-            files = [(_below(base, root), *_facts(system, root, is_local))]
-            return _Listing(files, lambda path: False)
-        if not glob.has_magic(root):
-            raise MissingDataError(f"--input {source}: no such file or folder")
-        parts = root.split("/")
-        first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        base = "/".join(parts[:first]) or "/"
-        matches = [path for path in system.glob(root) if not system.isdir(path)]
-        files = [(_below(base, path), *_facts(system, path, is_local)) for path in matches]
-        pattern = re.compile(glob_translate(root))
-        return _Listing(files, lambda path: pattern.fullmatch(path) is not None)
+        item = look_at(system, root)
     except PermissionError as error:
         raise MissingDataError(f"--input {source}: no right to read it") from error
+    if item is None:
+        return _list_pattern(source, system, root)
+    if not item.is_folder:
+        return _Listing([_only_file(source, item)], lambda path: False, is_file=True)
+    found = list_folder(source, everything)
+    roots = tuple(f"{place.rstrip('/')}/" for place in found.roots)
+    return _Listing(
+        found.files, lambda path: path.startswith(roots), found.unusable, found.left_out
+    )
 
 
-def _walk(root: str) -> Iterator[str]:
-    def fail(error: OSError) -> None:
-        raise MissingDataError(f"{error.filename}: {error.strerror}")
-
-    for folder, folders, names in os.walk(root, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            yield os.path.join(folder, name)
-
-
-def _facts(system: Any, path: str, is_local: bool) -> tuple[str, int, float]:
-    if is_local:
-        try:
-            status = os.stat(path)
-        except OSError:
-            # A dangling link: it is named among the failures, not passed over.
-            return path, 0, 0.0
-        return path, status.st_size, status.st_mtime
-    info = system.info(path)
-    return system.unstrip_protocol(path), info["size"], _modified(info)
+def _only_file(source: str, item: Item) -> File:
+    if item.name.startswith("."):
+        raise BadDataError(f"--input {source}: names that begin with a dot are left out; rename it")
+    if item.version is None:
+        raise BadDataError(f"--input {source}: {item.reason}")
+    system, _ = file_system(source)
+    return File(item.name, _url(system, item.path), item.version)
 
 
-def _modified(info: dict[str, Any]) -> float:
-    for key in ("mtime", "modification_time", "last_modified", "LastModified"):
-        value = info.get(key)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if value is not None:
-            return float(value) / (1000 if key == "modification_time" else 1)
-    return 0.0
+def _url(system: Any, path: str) -> str:
+    return path if isinstance(system, LocalFileSystem) else system.unstrip_protocol(path)
 
 
-def _below(base: str, path: str) -> str:
-    return path[len(base.rstrip("/")) + 1 :]
+def _list_pattern(source: str, system: Any, root: str) -> _Listing:
+    """The files that match a pattern whose folders may have names that look like patterns."""
+    parts = root.strip("/").split("/")
+    base, count = "", 0
+    for part in parts:
+        if glob.has_magic(part) and look_at(system, f"{base}/{part}") is None:
+            break
+        base, count = f"{base}/{part}", count + 1
+    pattern = parts[count:]
+    if not pattern or not system.isdir(base or "/"):
+        raise MissingDataError(f"--input {source}: no such file or folder")
+    found = list_folder(
+        _url(system, base or "/"), lambda name: _matches(name.split("/"), pattern, begin=True)
+    )
+
+    def matches(name: str) -> bool:
+        return _matches(name.split("/"), pattern)
+
+    return _Listing(
+        [file for file in found.files if matches(file.name)],
+        lambda path: path.startswith(f"{base}/") and matches(path[len(base) + 1 :]),
+        [one for one in found.unusable if one.is_folder or matches(one.name)],
+        found.left_out,
+    )
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+def _matches(names: Sequence[str], pattern: Sequence[str], begin: bool = False) -> bool:
+    """Whether a path matches; with `begin` whether any that begins like this could.
+
+    `**` stands for any number of folders.
+    """
+    if not pattern:
+        return not names and not begin
+    if not names:
+        return begin or all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _matches(names, pattern[1:], begin) or _matches(names[1:], pattern, begin)
+    fits = names[0] == pattern[0] or fnmatch.fnmatchcase(names[0], pattern[0])
+    return fits and _matches(names[1:], pattern[1:], begin)
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _check_places(source: str, listing: _Listing, output: str, entries: Sequence[Entry]) -> None:
-    system, target = url_to_fs(output)
+    system, target = file_system(output)
+    is_local = isinstance(system, LocalFileSystem)
     if system.exists(target) and not system.isdir(target):
         raise OptionsError(f"--output {output}: is a file, not a folder")
     folded: dict[str, str] = {}
     for entry in entries:
-        key = unicodedata.normalize("NFC", entry.name).casefold()
+        key = unicodedata.normalize("NFC", entry.target).casefold()
         if key in folded:
             raise OptionsError(
-                f"--input {source}: {folded[key]!r} and {entry.name!r} would collide where case "
-                "or accents do not count; rename one"
+                f"--input {source}: {folded[key]!r} and "
+                f"{entry.name!r} would collide where case or accents do not count; "
+                "rename one"
             )
         folded[key] = entry.name
-    source_system, _ = url_to_fs(source)
-    if type(source_system) is not type(system):
+    if file_system(source)[0] != system:
         return
-    results = [url_to_fs(entry.target)[1] for entry in entries]
+    real: Callable[[str], str] = _RealPaths() if is_local else str
+    results = [real(file_system(entry.target)[1]) for entry in entries]
     if any(listing.finds(path) for path in results):
         raise OptionsError(
-            f"--output {output}: lies inside --input {source}, where the next run would upscale "
-            "the results again; choose a folder beside it"
+            f"--output {output}: lies inside --input {source}, where the next run would "
+            "upscale the results again; choose a folder beside it"
         )
-    if not isinstance(system, LocalFileSystem):
+    if not is_local:
         return
-    real_target = os.path.realpath(target)
-    sources = {os.path.realpath(entry.source) for entry in entries}
+    inside = f"{os.path.realpath(target).rstrip('/')}/"
+    sources = {real(entry.source) for entry in entries}
     for entry, result in zip(entries, results, strict=True):
-        real = os.path.realpath(result)
-        if os.path.commonpath([real_target, real]) != real_target:
+        if not result.startswith(inside):
             raise OptionsError(f"--output {output}: {entry.name!r} there leads out of the folder")
-        if real in sources:
+        if result in sources:
             raise OptionsError(f"--output {output}: {entry.name!r} there is one of the inputs")
 
 
-def _real(path: str, is_local: bool) -> str:
-    return os.path.realpath(path) if is_local else path
+class _RealPaths:
+    """Paths without links; asks once for each folder, not for each of its files."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, tuple[str, set[str]]] = {}
+
+    def __call__(self, path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        if folder not in self._folders:
+            try:
+                with os.scandir(folder or "/") as entries:
+                    links = {entry.name for entry in entries if entry.is_symlink()}
+            except OSError:
+                links = set()
+            self._folders[folder] = (os.path.realpath(folder or "/").rstrip("/"), links)
+        real, links = self._folders[folder]
+        return os.path.realpath(path) if name in links else f"{real}/{name}"

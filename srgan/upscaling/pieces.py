@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from srgan import SCALE
+from srgan.listing import Version
 from srgan.upscaling.tiles import Box
 
 BLOCK_SIDE = 1024
@@ -26,16 +27,21 @@ class Entry:
         kind: what it seems to be, by its suffix.
         source: path or URL.
         target: path or URL of the result.
-        size: bytes.
-        modified: when it was changed last, in seconds since 1970.
+        version: tells, without reading it, whether the file has changed.
+        digest: SHA-256 of its content, as far as that is known.
     """
 
     name: str
     kind: Literal["image", "video"]
     source: str
     target: str
-    size: int
-    modified: float
+    version: Version
+    digest: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(self.version[0])
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from srgan import storage
-from srgan.errors import MissingDataError, UnavailableError
+from srgan.errors import BadDataError, MissingDataError, UnavailableError
 from srgan.upscaling import images, videos
 from srgan.upscaling.inputs import WORK_FOLDER
 from srgan.upscaling.networks import decode_network
@@ -83,20 +84,29 @@ def attempt(name: str, function: Callable[..., Any], *arguments: Any) -> Outcome
         return Outcome(name, None, reason, code)
 
 
-def cut(entry: Entry, work_folder: str, tools: Tools) -> Work:
+def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
     """Look into a file and say into what pieces it is cut.
+
+    The result is of the content that this call has seen, or of a later one.
 
     Args:
         entry: the file.
         work_folder: where pieces may keep their results.
         tools: the limits.
 
+    Returns:
+        The pieces of the entry, whose digest is set; None if it has that digest already.
+
     Raises:
         BadDataError, MissingDataError: it cannot be upscaled.
     """
-    version = (entry.name, entry.size, entry.modified, hashlib.sha256(tools.model).hexdigest())
-    parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
     with local_file(entry.source) as path:
+        digest = _digest(path)
+        if digest == entry.digest:
+            return None
+        entry = replace(entry, digest=digest)
+        version = (entry.name, digest, hashlib.sha256(tools.model).hexdigest())
+        parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
         if entry.kind == "image":
             size = images.probe_image(path, tools.largest_megapixels)
             return image_work(entry, *size, parts)
@@ -104,31 +114,39 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work:
         return video_work(entry, video.width, video.height, video.times, video.keys, parts)
 
 
-def do(piece: Piece, tools: Tools, device: str) -> None:
+def do(piece: Piece, tools: Tools, device: str) -> int | None:
     """Upscale a piece, unless its result is there.
+
+    Returns:
+        Bytes of the entry's result, where this is the only piece.
 
     Raises:
         BadDataError, MissingDataError: its source cannot be read.
     """
     if piece.path is not None and storage.exists(piece.path):
-        return
+        return None
     upscaler = tools.upscaler(device)
     with local_file(piece.entry.source) as source:
         if isinstance(piece.part, Segment):
             assert piece.path is not None
             with new_file(piece.path) as path:
                 videos.upscale_segment(source, piece.part, upscaler, path)
-            return
+            return None
         pixels = images.upscale_block(source, piece.part, upscaler)
         with new_file(piece.path or piece.entry.target) as path:
             if piece.path is None:
                 images.write_image(path, pixels, source)
-            else:
-                images.write_block(path, pixels)
+                return path.stat().st_size
+            images.write_block(path, pixels)
+            return None
 
 
-def put_together(work: Work) -> None:
-    """Make the result of an entry from those of its pieces, and delete these."""
+def put_together(work: Work) -> int:
+    """Make the result of an entry from those of its pieces, and delete these.
+
+    Returns:
+        Bytes of the result.
+    """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(local_file(work.entry.source))
         paths = [Path(stack.enter_context(local_file(one.path or ""))) for one in work.pieces]
@@ -138,9 +156,11 @@ def put_together(work: Work) -> None:
             else:
                 boxes = [piece.part for piece in work.pieces if isinstance(piece.part, Box)]
                 images.join_blocks(target, paths, boxes, source)
+            size = target.stat().st_size
     if work.parts is not None:
-        system, folder = url_to_fs(work.parts)
+        system, folder = storage.file_system(work.parts)
         system.rm(folder, recursive=True)
+    return size
 
 
 @contextlib.contextmanager
@@ -149,10 +169,13 @@ def local_file(path: str) -> Iterator[str]:
 
     Raises:
         MissingDataError: it is not there or may not be read.
+        BadDataError: it is no regular file: a named pipe would be waited for without end.
     """
-    system, inner = url_to_fs(path)
+    system, inner = storage.file_system(path)
     if isinstance(system, LocalFileSystem):
         try:
+            if not stat.S_ISREG(os.stat(inner).st_mode):
+                raise BadDataError("is no regular file")
             with open(inner, "rb"):
                 pass
         except OSError as error:
@@ -171,7 +194,7 @@ def local_file(path: str) -> Iterator[str]:
 @contextlib.contextmanager
 def new_file(target: str) -> Iterator[Path]:
     """A path to write to; what was written there becomes the target in one step."""
-    system, inner = url_to_fs(target)
+    system, inner = storage.file_system(target)
     folder, _, name = inner.rpartition("/")
     system.makedirs(folder, exist_ok=True)
     is_local = isinstance(system, LocalFileSystem)
@@ -180,11 +203,23 @@ def new_file(target: str) -> Iterator[Path]:
         path = Path(place) / f"new{Path(name).suffix}"
         yield path
         if is_local:
+            # Without this a machine that loses its power may have the name and not the content.
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
             path.replace(inner)
             return
         copy = f"{folder}/{TEMPORARY}{path.parent.name}"
         system.put_file(str(path), copy)
         system.mv(copy, inner, overwrite=True)
+
+
+def _digest(path: str) -> str:
+    """SHA-256 of a file's content."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def remove_leftovers(folder: str, known: Sequence[str]) -> None:
@@ -194,9 +229,11 @@ def remove_leftovers(folder: str, known: Sequence[str]) -> None:
         folder: the output folder.
         known: folders of pieces' results that are still wanted.
     """
-    system, root = url_to_fs(folder)
+    system, root = storage.file_system(folder)
     wanted = {path.rpartition("/")[2] for path in known}
-    for place, folders, _ in list(system.walk(root)):
+    # fsspec's own would ask for the size of every file.
+    walk = os.walk if isinstance(system, LocalFileSystem) else system.walk
+    for place, folders, _ in list(walk(root)):
         for name in folders:
             is_old_part = place.rpartition("/")[2] == WORK_FOLDER and name not in wanted
             if name.startswith(TEMPORARY) or is_old_part:
