@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import os
+import re
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import fsspec
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from numpy.typing import NDArray
 
 from lenet.errors import BadDataError, MissingDataError
@@ -20,6 +24,10 @@ IMAGE_SIZE = 28
 CLASSES = 10
 # MNIST has 47 MB of images; a header that promises more than this is taken for damage.
 MAX_BYTES = 1 << 30
+
+# What would be waited for, or read, without end.
+ENDLESS = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -108,8 +116,21 @@ def write_labels(path: str, labels: NDArray[np.uint8]) -> None:
         file.write(np.ascontiguousarray(labels).data)
 
 
+def _file_system(path: str) -> tuple[Any, str]:
+    """As fsspec's url_to_fs, which would cut a name at "::", taking that for a chain of URLs."""
+    found = URL.match(path)
+    if found is None or found[1] in ("file", "local"):
+        inner = make_path_posix(path[found.end() :] if found else path)
+        return LocalFileSystem(), inner.rstrip("/") or "/"
+    try:
+        system = fsspec.get_filesystem_class(found[1])
+    except (ValueError, ImportError) as error:
+        raise MissingDataError(f"{path}: no file system {found[1]}:// is known here") from error
+    return system(**system._get_kwargs_from_urls(path)), system._strip_protocol(path)
+
+
 def _find(folder: str, name: str) -> str:
-    system, root = fsspec.core.url_to_fs(folder)
+    system, root = _file_system(folder)
     for candidate in (name, f"{name}.gz"):
         try:
             if system.exists(f"{root.rstrip('/')}/{candidate}"):
@@ -124,7 +145,11 @@ def _find(folder: str, name: str) -> str:
 
 def _read(path: str, magic: int, dimensions: int) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
     try:
-        with fsspec.open(path, "rb") as file:
+        system, inner = _file_system(path)
+        kind = stat.S_IFMT(os.stat(inner).st_mode) if isinstance(system, LocalFileSystem) else 0
+        if kind in ENDLESS:
+            raise BadDataError(f"{path}: is no regular file")
+        with system.open(inner, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if not compressed:

@@ -21,6 +21,10 @@ from test_upscale_videos import frames_of, write_film
 
 from jobs.runtime.errors import BusyError
 from jobs.runtime.run_folder import RunFolder
+from srgan.upscaling import worker
+from srgan.upscaling.inputs import find_entries
+from srgan.upscaling.manifest import Manifest
+from srgan.upscaling.model_choice import read_model
 
 LOCAL = ("--master", "local[2]")
 TINY = (
@@ -78,6 +82,10 @@ def test_a_file_that_changed_without_changing_its_size(hdfs: str, tmp_path: Path
 HOLDER = """
 import sys, time
 from jobs.runtime.run_folder import RunFolder
+from srgan.upscaling import worker
+from srgan.upscaling.inputs import find_entries
+from srgan.upscaling.manifest import Manifest
+from srgan.upscaling.model_choice import read_model
 folder = RunFolder.open("job", sys.argv[1])
 print("held", flush=True)
 time.sleep(300)
@@ -231,6 +239,53 @@ def test_srgan_from_and_to_hdfs(hdfs: str, files: Any, tmp_path: Path) -> None:
     expected = result["metrics"]["test_sets"]["test"]["psnr_y"]
     assert scores["psnr_y"] == pytest.approx(expected, abs=0.01)
     assert files.exists("/runs/judged/contact-sheet.png")
+
+
+def test_upscale_records_what_is_done_on_hdfs(hdfs: str, files: Any, tmp_path: Path) -> None:
+    """In this process; with names that mean something in URLs of other kinds."""
+    names = ["a#1.png", "b?2.png", "c;3.bmp", "d 4%41.png"]
+
+    def put(name: str, seed: int) -> None:
+        path = (tmp_path / "x").with_suffix(Path(name).suffix)
+        Image.fromarray(sample_pixels(20, 24, seed)).save(path)
+        files.put_file(str(path), f"/odd/album #1/{name}")
+
+    for number, name in enumerate(names):
+        put(name, number)
+    tools = worker.Tools(read_model("bicubic"), 512, 200, 1)
+    source, output = f"{hdfs}/odd", f"{hdfs}/odd-large"
+
+    def upscale(killed_after: int | None = None) -> list[str]:
+        manifest = Manifest(output, tools.model)
+        works = []
+        for entry in manifest.status(find_entries(source, output).entries).waiting:
+            work = worker.cut(entry, f"{output}/.upscaling", tools)
+            if work is None:
+                manifest.unchanged(entry)
+            else:
+                works.append(work)
+        manifest.begin([work.entry for work in works])
+        for number, work in enumerate(works):
+            if number == killed_after:
+                return [work.entry.name for work in works[:number]]
+            manifest.finished(work.entry, worker.do(work.pieces[0], tools, "cpu") or 0)
+        manifest.close()
+        return [work.entry.name for work in works]
+
+    expected = [f"album #1/{name}" for name in names]
+    assert upscale(killed_after=2) == expected[:2]
+    assert upscale() == expected[2:]
+    assert upscale() == []
+    files.get_file("/odd-large/album #1/b?2.png", str(tmp_path / "large.png"))
+    assert Image.open(tmp_path / "large.png").size == (96, 80)
+
+    # Another time, and in the second case another content of the same length.
+    files.touch("/odd/album #1/a#1.png", truncate=False)
+    assert upscale() == []
+    put("c;3.bmp", 9)
+    assert upscale() == ["album #1/c;3.bmp"]
+    files.pipe_file("/odd-large/album #1/b?2.png", b"cut off")
+    assert upscale() == ["album #1/b?2.png"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_missing_files_are_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(MissingDataError, match="directory"):
         read_images(str(tmp_path / "folder"))
+
+
+def test_names_that_fsspec_would_take_for_a_chain_of_urls(tmp_path: Path) -> None:
+    folder = tmp_path / "mn::ist"
+    folder.mkdir()
+    write_digits(folder, "test", Digits(IMAGES, LABELS))
+    assert len(read_digits(str(folder), "test")) == 5
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadDataError, match="pipe: is no regular file"):
+        read_images(str(tmp_path / "pipe"))
 
 
 def test_damaged_gzip_is_bad_data(tmp_path: Path) -> None:

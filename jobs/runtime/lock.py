@@ -6,8 +6,6 @@ import fcntl
 import os
 from collections.abc import Callable
 
-import fsspec
-
 from jobs.runtime import remote
 from jobs.runtime.errors import BusyError, JobError
 
@@ -61,7 +59,7 @@ def _lock_locally(folder: str, name: str) -> Callable[[], None]:
 
 
 def _lock_remotely(folder: str, name: str) -> Callable[[], None]:
-    system, root = fsspec.core.url_to_fs(folder)
+    system, root = remote.file_system(folder)
     system.makedirs(root, exist_ok=True)
     if system.protocol != "hdfs":
         return lambda: None

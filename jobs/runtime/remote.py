@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
-from jobs.runtime.errors import MissingDataError
+from jobs.runtime.errors import MissingDataError, UsageError
 
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
-fsspec.register_implementation("hdfs", "hdfs_native.fsspec.HdfsFileSystem", clobber=True)
+fsspec.register_implementation("hdfs", "jobs.runtime.hdfs.Hdfs", clobber=True)
+
+URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 
 # A local file's size and time of change, which tell whether it is still what was copied.
 Mark = tuple[int, int]
@@ -21,8 +26,27 @@ Mark = tuple[int, int]
 
 def is_remote(path: str) -> bool:
     """Whether `path` is a URL of a file system other than this machine's."""
-    scheme, separator, _ = path.partition("://")
-    return bool(separator) and scheme not in ("file", "local")
+    found = URL.match(path)
+    return found is not None and found[1] not in ("file", "local")
+
+
+def file_system(path: str) -> tuple[Any, str]:
+    """The file system (fsspec's) of a path or URL, and the path in it.
+
+    fsspec's own url_to_fs would cut a name at "::", which it takes for a chain of URLs.
+
+    Raises:
+        UsageError: nothing here knows the scheme of the URL.
+    """
+    found = URL.match(path)
+    if found is None or not is_remote(path):
+        inner = make_path_posix(path[found.end() :] if found else path)
+        return LocalFileSystem(), inner.rstrip("/") or "/"
+    try:
+        system = fsspec.get_filesystem_class(found[1])
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{path}: no file system {found[1]}:// is known here") from error
+    return system(**system._get_kwargs_from_urls(path)), system._strip_protocol(path)
 
 
 def absolute(path: str) -> str:
@@ -41,7 +65,7 @@ def local_copy(path: str) -> Iterator[str]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="copy-") as folder:
-        system, root = fsspec.core.url_to_fs(path)
+        system, root = file_system(path)
         target = Path(folder) / root.rstrip("/").rpartition("/")[2]
         if system.isdir(root):
             download_folder(path, target)
@@ -66,7 +90,7 @@ def download_folder(
     Returns:
         The copied files by their names relative to the folder.
     """
-    system, root = fsspec.core.url_to_fs(url)
+    system, root = file_system(url)
     if not system.exists(root):
         return {}
     copied = {}
@@ -99,7 +123,7 @@ def upload_folder(
     Returns:
         What is the same in both folders now.
     """
-    system, root = fsspec.core.url_to_fs(url)
+    system, root = file_system(url)
     system.makedirs(root, exist_ok=True)
     local = {
         str(file.relative_to(path)): file
@@ -125,20 +149,21 @@ def upload_folder(
 
 def touch(path: str) -> None:
     """Make an empty file."""
-    with fsspec.open(path, "wb"):
+    system, inner = file_system(path)
+    with system.open(inner, "wb"):
         pass
 
 
 def delete_file(path: str) -> None:
     """Delete a file, if it is there."""
-    system, inner = fsspec.core.url_to_fs(path)
+    system, inner = file_system(path)
     if system.exists(inner):
         system.rm_file(inner)
 
 
 def delete_content(url: str, but: str) -> None:
     """Delete everything in a remote folder except the file of that name."""
-    system, root = fsspec.core.url_to_fs(url)
+    system, root = file_system(url)
     for name in system.ls(root, detail=False):
         if _relative(name, root) != but:
             system.rm(name, recursive=True)
