@@ -14,14 +14,20 @@ import csv
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from jobs.runtime import remote
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
+from jobs.runtime.text import in_one_line, number
 from lenet.idx import read_digits
+
+if TYPE_CHECKING:
+    from lenet.digit_pictures import DigitPictures
 
 LOG = logging.getLogger("jobs.evaluate_lenet")
 
@@ -34,7 +40,9 @@ class Options(JobOptions):
     )
     data: str = Field("data/mnist", description="folder with MNIST's four files, local or hdfs://")
     predict: str | None = Field(
-        None, description="read the PNG pictures of digits in this folder instead of MNIST"
+        None,
+        description="read the PNG pictures of digits in this folder instead of MNIST: dark on "
+        "light or light on dark, of any size, one digit each",
     )
 
 
@@ -42,14 +50,15 @@ def work(run: Run[Options]) -> dict[str, Any]:
     """Load the model and put the images to it."""
     # BigDL takes a second to import, which nobody should wait for who mistyped an option.
     from lenet import bigdl
-    from lenet.evaluation import evaluate, predict, read_digit_pictures
+    from lenet.digit_pictures import read_digit_pictures
+    from lenet.evaluation import evaluate, predict
     from lenet.pictures import draw_confusion
     from lenet.snapshots import load_model
 
     options = run.options
     if options.predict is not None:
         with remote.local_copy(options.predict) as folder:
-            names, images = read_digit_pictures(folder)
+            pictures = read_digit_pictures(folder)
     else:
         digits = read_digits(options.data, "test")
     run.add_jars(bigdl.class_path())
@@ -59,16 +68,17 @@ def work(run: Run[Options]) -> dict[str, Any]:
         network = load_model(model)
 
     if options.predict is not None:
-        probabilities = predict(network, images)
-        rows = [
-            (name, int(row.argmax()), round(float(row.max()), 4))
-            for name, row in zip(names, probabilities, strict=True)
-        ]
+        answers = _answers(pictures, predict(network, pictures.images))
         with open(run.folder.path / "predictions.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("file", "digit", "probability"), *rows])
-        for name, digit, probability in rows:
-            LOG.info("%s: %d (%.1f %%)", name, digit, 100 * probability)
-        return {"count": len(rows), "predictions": {name: digit for name, digit, _ in rows}}
+            csv.writer(file).writerows([("file", "digit", "probability"), *answers])
+        for name, digit, probability in answers:
+            words = "unreadable" if probability is None else f"{digit} ({100 * probability:.1f} %)"
+            LOG.info("%s: %s", name, words)
+        return {
+            "count": len(answers),
+            "unreadable": int((~pictures.readable).sum()),
+            "predictions": {name: digit for name, digit, _ in answers},
+        }
 
     evaluation = evaluate(network, digits)
     draw_confusion(run.folder.path / "confusion.png", evaluation, digits)
@@ -86,14 +96,28 @@ def work(run: Run[Options]) -> dict[str, Any]:
     }
 
 
+def _answers(
+    pictures: DigitPictures, probabilities: NDArray[np.float32]
+) -> list[tuple[str, int | None, float | None]]:
+    """Name, digit and its probability of each picture; None twice where nothing is on it."""
+    return [
+        (in_one_line(name), int(row.argmax()), round(float(row.max()), 4))
+        if readable
+        else (in_one_line(name), None, None)
+        for name, readable, row in zip(
+            pictures.names, pictures.readable, probabilities, strict=True
+        )
+    ]
+
+
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     """The table at the end."""
     if "predictions" in metrics:
-        return [("pictures", str(metrics["count"]))]
+        return [("pictures", f"{metrics['count']} ({metrics['unreadable']} unreadable)")]
     top1 = f"{100 * metrics['top1_accuracy']:.2f} %"
     return [
         ("Top-1", f"{top1} ({metrics['correct']} of {metrics['count']})"),
-        ("loss", f"{metrics['loss']:.4f} a record"),
+        ("loss", f"{number(metrics['loss'], '.4f')} a record"),
     ]
 
 

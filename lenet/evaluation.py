@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from bigdl.dllib.nn.layer import Layer
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from lenet.errors import BadDataError, MissingDataError
-from lenet.idx import CLASSES, IMAGE_SIZE, Digits
+from lenet.idx import CLASSES, Digits
 from lenet.network import DEVIATION, MEAN
-
-MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -72,40 +67,3 @@ def predict(network: Layer, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Class probabilities, shape (count, 10), of images, uint8 of shape (count, 28, 28)."""
     scaled = (images.astype(np.float32) / 255.0 - MEAN) / DEVIATION
     return np.exp(network.predict_local(scaled.astype(np.float32)))
-
-
-def read_digit_pictures(folder: str) -> tuple[list[str], NDArray[np.uint8]]:
-    """Names and images, uint8 of shape (count, 28, 28), of the PNG files in a local folder.
-
-    A picture of another size is scaled; dark digits on a light ground are inverted, since MNIST's
-    are light on dark.
-
-    Raises:
-        MissingDataError: no folder, or no PNG in it.
-        BadDataError: a file that is no picture, named.
-    """
-    try:
-        paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == ".png")
-    except OSError as error:
-        raise MissingDataError(f"{folder}: {error.strerror}") from error
-    if not paths:
-        raise MissingDataError(f"{folder}: no PNG files in it")
-    return [path.name for path in paths], np.stack([_read_picture(path) for path in paths])
-
-
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise BadDataError(
-                    f"{path}: {picture.width}x{picture.height} pixels are too many for a digit"
-                )
-            grey = picture.convert("L").resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.LANCZOS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise BadDataError(f"{path}: not a picture: {error}") from error
-    except OSError as error:
-        reason = error.strerror or f"damaged picture: {error}"
-        raise (MissingDataError if error.strerror else BadDataError)(f"{path}: {reason}") from error
-    pixels = np.asarray(grey, dtype=np.uint8)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return np.invert(pixels) if np.median(border) > 127 else pixels

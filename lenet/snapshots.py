@@ -48,7 +48,8 @@ def save_snapshot(run_folder: Path, network: Layer, state: dict[str, Any]) -> Pa
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         save_model(network, temporary / MODEL_FILE)
-        (temporary / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(state, indent=2, allow_nan=False) + "\n"
+        (temporary / STATE_FILE).write_text(text, encoding="utf-8")
         sums = [f"{_sha256(temporary / name)}  {name}\n" for name in (MODEL_FILE, STATE_FILE)]
         (temporary / SUMS_FILE).write_text("".join(sums), encoding="utf-8")
         for file in temporary.iterdir():

@@ -250,10 +250,12 @@ class Trainer:
         }
         if whole:
             entry["test_accuracy"] = self.summaries.validation("Top1Accuracy", last)
-            entry["test_loss"] = self.summaries.validation("Loss", last)
+            test_loss = self.summaries.validation("Loss", last)
+            # Weights may be lost by the very last step, of which no loss tells.
+            entry["test_loss"] = test_loss if math.isfinite(test_loss) else None
             LOG.info(
                 "epoch %d/%d  iteration %d  loss %.4f  test %.4f, %.2f %% right  %.1f s",
-                *(epoch, recipe.epochs, last, loss, entry["test_loss"]),
+                *(epoch, recipe.epochs, last, loss, test_loss),
                 *(100 * entry["test_accuracy"], seconds),
             )
         self.state = {
