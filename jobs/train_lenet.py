@@ -23,6 +23,7 @@ from pydantic import Field
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
+from jobs.runtime.text import number
 from lenet.idx import read_digits
 from lenet.options import Recipe
 
@@ -113,7 +114,7 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
             "Top-1",
             f"{100 * metrics['top1_accuracy']:.2f} % ({metrics['correct']} of {metrics['count']})",
         ),
-        ("loss", f"{metrics['loss']:.4f} a record"),
+        ("loss", f"{number(metrics['loss'], '.4f')} a record"),
         ("epochs", f"{metrics['epochs']} ({metrics['iterations']} iterations)"),
         ("wall clock", f"{metrics['wall_clock_seconds']:.1f} s"),
         ("records/s", f"{metrics['records_per_second']:.0f}"),

@@ -28,6 +28,7 @@ from jobs.runtime.errors import UsageError
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
+from jobs.runtime.text import number
 from srgan.options import TrainOptions
 
 LOG = logging.getLogger("jobs.train_srgan")
@@ -90,7 +91,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
         if values["scores"]:
             scores = ", ".join(f"{name} {_in_words(one)}" for name, one in values["scores"].items())
             LOG.info("%s step %d: %s", phase, values["step"], scores)
-        losses = ", ".join(f"{name} {value:.4g}" for name, value in values["losses"].items())
+        named = values["losses"].items()
+        losses = ", ".join(f"{name} {number(value, '.4g')}" for name, value in named)
         bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
 
     stop_file = f"{run.folder.url}/{STOP_FILE}"

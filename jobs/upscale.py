@@ -29,11 +29,11 @@ from jobs.runtime import remote
 from jobs.runtime.errors import PartlyFailedError, UnavailableError
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
-from jobs.runtime.names import in_one_line
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.spark import gpu_task_properties, huge_page_properties
 from jobs.runtime.strict_json import to_json
+from jobs.runtime.text import in_one_line
 
 if TYPE_CHECKING:
     from srgan.upscaling.manifest import Manifest

@@ -27,7 +27,6 @@ growth.*). Only ratios from one run mean something.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from pathlib import Path
 from benchmarks import growth, lenet, srgan, upscale
 
 from jobs.runtime.errors import EXIT_OK
+from jobs.runtime.strict_json import to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPARISONS = {"growth": growth, "lenet": lenet, "srgan": srgan, "upscale": upscale}
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     comparison = COMPARISONS[options.what]
     report = comparison.compare(options, folder)
     table = comparison.markdown(report)
-    (folder / f"{options.what}.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / f"{options.what}.json").write_text(to_json(report, indent=2) + "\n")
     (folder / f"{options.what}.md").write_text(table, encoding="utf-8")
     print(table)
     return EXIT_OK

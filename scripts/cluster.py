@@ -254,7 +254,7 @@ def _serve_one_request() -> int:
         answer["value"] = _carry_out(request)
     except JobError as error:
         answer["error"] = one_line(error)
-    print(json.dumps(answer))
+    print(json.dumps(answer, allow_nan=False))
     return EXIT_OK
 
 

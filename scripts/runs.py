@@ -11,7 +11,6 @@ RUN is a run folder, or its name as `list` shows it.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from reports.text import table, table_of_runs
 
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import EXIT_OK, JobError, MissingDataError
+from jobs.runtime.strict_json import to_json
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _list(_options: argparse.Namespace, runs: list[RecordedRun]) -> None:
 
 
 def _show(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
-    print(json.dumps(_find(options.run, runs).result, indent=2))
+    print(to_json(_find(options.run, runs).result, indent=2))
 
 
 def _compare(options: argparse.Namespace, runs: list[RecordedRun]) -> None:

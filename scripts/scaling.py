@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +30,7 @@ from scalings.shapes import Shape, run_on
 
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import EXIT_FAILED, EXIT_OK, JobError, exit_code_of, one_line
+from jobs.runtime.strict_json import to_json
 
 LOG = logging.getLogger("scaling")
 # A Worker offers somewhat more than the executor asks for.
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code_of(error)
     report = summarise(options.what, outcomes, shares_this_machine=options.master is None)
     table = markdown(report)
-    (folder / "scaling.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "scaling.json").write_text(to_json(report, indent=2) + "\n", encoding="utf-8")
     (folder / "table.md").write_text(table, encoding="utf-8")
     draw_chart(folder / "scaling.png", report)
     print(f"{table}\n  results  {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, TextIO
 
 from pyspark import SparkContext
 
@@ -22,6 +23,7 @@ from jobs.runtime.options import JobOptions, OptionsType, parse_options
 from jobs.runtime.profile import read_cluster
 from jobs.runtime.run_folder import LOG_FILE, RunFolder
 from jobs.runtime.stop import StopSignal
+from jobs.runtime.strict_json import plain
 from jobs.runtime.terminal import print_error
 
 LOG = logging.getLogger(__name__)
@@ -110,6 +112,8 @@ def run_job(
         looks_again: carry out a finished run again, since the work itself finds what is done and
             what has come since.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         options = parse_options(
@@ -137,7 +141,8 @@ def _run(
     stored = options.model_dump(mode="json", exclude=set(CONTROL_OPTIONS))
     if options.fresh:
         folder.clear()
-    finished = folder.finished_result(stored, options.may_grow)
+    defaults = {name: field.default for name, field in type(options).model_fields.items()}
+    finished = folder.finished_result(stored, options.may_grow, defaults)
     if finished is not None and not looks_again:
         print(f"{name}: already done (--fresh does it again)")
         _print_table([*summary(finished["metrics"]), ("results", folder.url)])
@@ -152,8 +157,8 @@ def _run(
     outcome: dict[str, Any] = {"status": "failed", "error": None, "metrics": {}}
     try:
         # What libraries print is for the log; what this job says goes through logging.
-        with open(folder.path / LOG_FILE, "a", encoding="utf-8") as log, redirect_stdout(log):
-            outcome["metrics"] = work(run)
+        with _opened(folder.path / LOG_FILE) as log, redirect_stdout(log):
+            outcome["metrics"] = plain(work(run))
         outcome["status"] = "ok"
     except BaseException as error:
         outcome["error"] = one_line(error)
@@ -197,8 +202,13 @@ def _fail(name: str, error: BaseException, debug: bool) -> int:
     return exit_code_of(error)
 
 
+def _opened(log: Path) -> TextIO:
+    return open(log, "a", encoding="utf-8", errors="backslashreplace")
+
+
 def _log_to(path: Path) -> None:
-    file = logging.FileHandler(path, encoding="utf-8")
+    # Names of files need not be text.
+    file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))

@@ -34,13 +34,3 @@ def short_names(paths: Sequence[str], option: str) -> list[str]:
     if len(set(short)) < len(short):
         raise UsageError(f"{option} {','.join(paths)}: two have the same name")
     return short
-
-
-def as_text(name: str) -> str:
-    """A file name, whose bytes need not be text, as text: other bytes as \\x and two digits."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def in_one_line(name: str) -> str:
-    """A file name as text in one line, whatever it holds."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in as_text(name))

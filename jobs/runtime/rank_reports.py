@@ -13,6 +13,8 @@ from typing import Any
 
 from pyspark.ml.torch.log_communication import LogStreamingServer, WriteLogToStdout
 
+from jobs.runtime.strict_json import to_json
+
 PROGRESS_MARK = "@progress "
 
 
@@ -25,7 +27,7 @@ class WarningsForDriver(logging.Handler):
 
 def report_progress(values: dict[str, Any]) -> None:
     """Called on the first rank: let the driver know how far the training is."""
-    print(PROGRESS_MARK + json.dumps(values), flush=True)
+    print(PROGRESS_MARK + to_json(values), flush=True)
 
 
 class RankLines(TextIOBase):

@@ -26,6 +26,7 @@ from typing import Any
 from jobs.runtime import remote
 from jobs.runtime.errors import UsageError
 from jobs.runtime.lock import FolderLock
+from jobs.runtime.strict_json import to_json
 
 LOG = logging.getLogger(__name__)
 
@@ -104,19 +105,26 @@ class RunFolder:
             self._mirrored = {}
 
     def finished_result(
-        self, options: Mapping[str, Any], may_grow: Collection[str] = ()
+        self,
+        options: Mapping[str, Any],
+        may_grow: Collection[str] = (),
+        defaults: Mapping[str, Any] | None = None,
     ) -> dict[str, Any] | None:
         """The result of a run that has already ended well with these very options, if any.
 
         Args:
             options: the resolved options.
             may_grow: names of numbers of which more is asked for to go on with the run.
+            defaults: what options stood for that an earlier version did not have.
 
         Raises:
             UsageError: the folder belongs to a run with other options.
         """
         stored = self._read(OPTIONS_FILE)
         if stored is not None:
+            stored = {**(defaults or {}), **stored}
+            # What is stored went through JSON, which changes names that are no text.
+            options = json.loads(to_json(options))
             changed = [name for name in options if stored.get(name) != options[name]]
             if changed and all(
                 name in may_grow and _is_more(options[name], stored.get(name)) for name in changed
@@ -135,12 +143,12 @@ class RunFolder:
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Store the resolved options."""
-        write_atomically(self.path / OPTIONS_FILE, json.dumps(options, indent=2) + "\n")
+        write_atomically(self.path / OPTIONS_FILE, to_json(options, indent=2) + "\n")
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json as the last act, after everything else is published."""
         self.publish()
-        write_atomically(self.path / RESULT_FILE, json.dumps(result, indent=2) + "\n")
+        write_atomically(self.path / RESULT_FILE, to_json(result, indent=2) + "\n")
         self.publish()
 
     def publish(self) -> None:
@@ -166,7 +174,9 @@ class RunFolder:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            text = (self.path / name).read_text(encoding="utf-8")
+            # Earlier versions wrote NaN and Infinity.
+            return json.loads(text, parse_constant=lambda _: None)
         except FileNotFoundError:
             return None
         except json.JSONDecodeError:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.runtime.names import as_text
+from jobs.runtime.text import as_text
 
 
 def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = True) -> str:
@@ -22,16 +22,17 @@ def to_json(value: Any, indent: int | None = None, ensure_ascii: bool = True) ->
         indent: as of json.dumps; None for one line.
         ensure_ascii: likewise.
     """
-    return json.dumps(_plain(value), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+    return json.dumps(plain(value), indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as it comes back from JSON: numbers that are not finite as None, names as text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return as_text(value)
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(one) for key, one in value.items()}
+        return {plain(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value

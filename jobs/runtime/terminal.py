@@ -11,10 +11,12 @@ import sys
 from typing import TextIO
 
 from jobs.runtime.jvm import print_to_terminal
+from jobs.runtime.text import as_text
 
 
 def print_error(line: str) -> None:
     """Print one line on the stderr of spark-submit (or of this process, without it)."""
+    line = as_text(line)
     if _under_spark_submit():
         print_to_terminal(line)
     else:

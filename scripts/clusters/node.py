@@ -154,7 +154,9 @@ class Node:
                 start_new_session=True,
             )
         identity = {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
-        (self._folder / f"{name}.json").write_text(json.dumps(identity), encoding="utf-8")
+        (self._folder / f"{name}.json").write_text(
+            json.dumps(identity, allow_nan=False), encoding="utf-8"
+        )
         said = _wait_for(lambda: _contains(log, ready) or process.poll() is not None, START_SECONDS)
         if not said or process.poll() is not None:
             with contextlib.suppress(psutil.NoSuchProcess):

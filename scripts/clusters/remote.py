@@ -29,7 +29,7 @@ def ask_node(host: str, request: Mapping[str, Any]) -> Any:
     """
     agent = ". .venv/bin/activate && exec python scripts/cluster.py node"
     command = f"cd {shlex.quote(str(ROOT))} && {agent}"
-    done = _ssh(host, command, input=json.dumps(request).encode())
+    done = _ssh(host, command, input=json.dumps(request, allow_nan=False).encode())
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -14,6 +14,7 @@ from typing import Any
 
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.run_folder import write_atomically
+from jobs.runtime.strict_json import to_json
 from nights.config import NightlyJob
 
 NIGHT_FILE = "night.json"
@@ -67,7 +68,7 @@ def write_night(
         "jobs": [asdict(outcome) for outcome in outcomes],
         "regressions": list(regressions),
     }
-    write_atomically(night / NIGHT_FILE, json.dumps(content, indent=2) + "\n")
+    write_atomically(night / NIGHT_FILE, to_json(content, indent=2) + "\n")
 
 
 def read_nights(runs: Path) -> list[tuple[Path, Mapping[str, Any]]]:

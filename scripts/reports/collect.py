@@ -115,7 +115,8 @@ def find_runs(root: Path) -> list[RecordedRun]:
             run = RecordedRun(
                 path.parent,
                 str(path.parent.relative_to(root)),
-                json.loads(path.read_text(encoding="utf-8")),
+                # Earlier versions wrote NaN and Infinity, which no median is to be spoilt by.
+                json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None),
             )
             _ = (run.job, run.is_ok, run.started, run.seconds, run.quality)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from reports.text import table, table_of_scores
 
 from jobs.runtime.run_folder import write_atomically
+from jobs.runtime.strict_json import to_json
 from studies.results import Rater, Results, as_json
 from studies.store import StoredTrial
 from studies.study import Study
@@ -33,7 +33,7 @@ def write_results(
 ) -> None:
     """Write all files of the results; the chart only once there is a score."""
     write_atomically(folder / CSV_FILE, as_csv(study, trials, results))
-    content = json.dumps(as_json(study, results), indent=2, ensure_ascii=False)
+    content = to_json(as_json(study, results), indent=2, ensure_ascii=False)
     write_atomically(folder / RESULTS_FILE, content + "\n")
     write_atomically(folder / TEXT_FILE, as_text(results) + "\n")
     if results.scores:

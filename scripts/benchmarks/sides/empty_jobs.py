@@ -29,7 +29,7 @@ def main(counts: str) -> None:
             seconds.append(time.perf_counter() - started)
         milliseconds[count] = 1000 * statistics.median(seconds[WARM_UP:])
     context.stop()
-    print(json.dumps(milliseconds))
+    print(json.dumps(milliseconds, allow_nan=False))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main(batch_size: str, epochs: str, threads: str, data: str, result: str) -> 
     metrics = train_lenet(recipe, data, int(threads))
     started = psutil.Process().create_time()
     metrics["setup_seconds"] = metrics["first_iteration_at"] - started
-    Path(result).write_text(json.dumps({"metrics": metrics}), encoding="utf-8")
+    Path(result).write_text(json.dumps({"metrics": metrics}, allow_nan=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(folder: str) -> None:
         "crops_per_second": BATCHES * BATCH_SIZE / (time.perf_counter() - ready),
         "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
-    print(json.dumps(figures))
+    print(json.dumps(figures, allow_nan=False))
 
 
 if __name__ == "__main__":

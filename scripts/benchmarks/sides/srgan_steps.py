@@ -54,7 +54,7 @@ def main(batch_size: str, steps: str, threads: str) -> None:
             "waiting_share": waiting,
             "peak_memory_bytes": 1024 * float(memory),
         }
-        print(json.dumps(figures))
+        print(json.dumps(figures, allow_nan=False))
 
 
 if __name__ == "__main__":
