@@ -1,13 +1,19 @@
 """Images, options and data folders for the tests of srgan."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from srgan.options import TrainOptions
+
+if TYPE_CHECKING:
+    from srgan.loop import Progress
 
 
 def sample_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -62,6 +68,38 @@ def tiny_options(**changes: object) -> TrainOptions:
         **changes,
     }
     return TrainOptions(**options)
+
+
+ALL_TERMS = {
+    "spectral_norm": True,
+    "pixel_weight": 0.01,
+    "even_sub_pixels": True,
+    "label_smoothing": 0.1,
+    "learning_rate_schedule": "cosine",
+    "srgan_learning_rate": 5e-4,
+}
+"""What the srgan phase has beside the paper's."""
+
+
+def run_tiny(
+    options: TrainOptions, data: Path, run_dir: Path, **arguments: Any
+) -> tuple[dict[str, Any], list[Progress]]:
+    """Metrics, and reports of the steps, of a training that is tested on its own images."""
+    # torch takes seconds to import, which the other samples do not need.
+    from srgan.training import train
+
+    reports: list[Progress] = []
+    metrics = train(
+        options, str(data), {"own": str(data)}, str(run_dir), progress=reports.append, **arguments
+    )
+    evaluations = [report for report in reports if report.scores is not None]
+    assert all(report.scores.keys() == {"own"} for report in evaluations)
+    return metrics, [report for report in reports if report.scores is None]
+
+
+def losses_of(reports: list[Progress]) -> list[tuple[Any, ...]]:
+    """Phase, step and losses of each report."""
+    return [(report.phase, report.step, report.losses) for report in reports]
 
 
 def data_path(name: str) -> Path:
