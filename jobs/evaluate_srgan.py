@@ -132,9 +132,33 @@ def work(run: Run[Options]) -> dict[str, Any]:
             name: {method: mean_scores(of.values())._asdict() for method, of in found.items()}
             for name, found in scores.items()
         },
+        "equal_images": _count_equal(scores),
         "pictures": pictures,
         "skipped_images": skipped,
     }
+
+
+def _count_equal(
+    scores: Mapping[str, Mapping[str, Mapping[str, Scores]]],
+) -> dict[str, dict[str, int]]:
+    """How many images came out as the originals are, by test set and method, where there are any.
+
+    A flat one always does; its bound instead of an infinite PSNR lifts the mean of all methods.
+    """
+    from srgan.metrics import MAX_PSNR
+
+    counts = {
+        name: {
+            method: sum(values.psnr_y >= MAX_PSNR for values in images.values())
+            for method, images in by_method.items()
+        }
+        for name, by_method in scores.items()
+    }
+    found = {
+        name: {method: count for method, count in by_method.items() if count}
+        for name, by_method in counts.items()
+    }
+    return {name: by_method for name, by_method in found.items() if by_method}
 
 
 def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> dict[str, str]:
@@ -215,6 +239,11 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         (f"{test_set} {method}", _in_words(values))
         for test_set, by_method in metrics["test_sets"].items()
         for method, values in by_method.items()
+    ]
+    rows += [
+        (f"{test_set} {method}", f"{count} of the images equal to the original, PSNR 100 dB")
+        for test_set, by_method in metrics.get("equal_images", {}).items()
+        for method, count in by_method.items()
     ]
     if not metrics.get("has_lpips"):
         rows.append((LPIPS, "not measured: python scripts/fetch_data.py lpips"))
