@@ -9,7 +9,8 @@
 The input is a file, a folder with everything below it, or a pattern. Results keep their names:
 PNG, JPEG, BMP, TIFF and WebP images, mp4, mkv and webm videos. The same command again does what
 is new or has changed, and what failed. The run folder receives failed.jsonl (a line for each file
-that could not be upscaled: name, source, reason), log.txt and result.json.
+that could not be upscaled, or only in part because it is damaged: name, source, reason), log.txt
+and result.json, whose notes say of each file what its result does not keep.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from pyspark import SparkConf, SparkContext, TaskContext
 
 from jobs.runtime import remote
 from jobs.runtime.errors import PartlyFailedError, UnavailableError
+from jobs.runtime.findings import Findings
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.spark import gpu_task_properties, huge_page_properties
-from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import in_one_line
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ LOG = logging.getLogger("jobs.upscale")
 # As much as takes a core a few seconds, so that starting a task costs little.
 LEAST_PIXELS = 512 * 512
 LOCK = ".upscale.lock"
-NAMED = 3
 
 
 class Options(JobOptions):
@@ -96,11 +96,12 @@ def work(run: Run[Options]) -> dict[str, Any]:
         for entry in status.spoilt:
             LOG.warning("%s: its result is not as it was written", in_one_line(entry.name))
         sources = {one.name: one.path for one in found.unusable}
-        failures = _Failures(run, {entry.name: entry.source for entry in found.entries} | sources)
+        sources |= {entry.name: entry.source for entry in found.entries}
+        findings = Findings(run.folder, sources, options.strict, LOG)
         for one in found.unusable:
-            failures.note(worker.Outcome(one.name, None, one.reason))
+            findings.fail(one.name, one.reason)
         for entry, reason in status.blocked:
-            failures.note(worker.Outcome(entry.name, None, reason))
+            findings.fail(entry.name, reason)
         works: list[Any] = []
         seconds = 0.0
         if waiting:
@@ -114,7 +115,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             context = run.start_spark({**huge_page_properties(), **properties})
             begin = time.monotonic()
             work_folder = f"{output}/{WORK_FOLDER}"
-            works, unchanged = _upscale(context, tools, waiting, work_folder, manifest, failures)
+            works, unchanged = _upscale(context, tools, waiting, work_folder, manifest, findings)
             done_before += unchanged
             seconds = time.monotonic() - begin
     megapixels = sum(one.output_megapixels for one in works)
@@ -122,16 +123,16 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "files": files,
         "done": len(works),
         "done_before": done_before,
-        "failed": len(failures.reasons),
         "images": sum(one.entry.kind == "image" for one in works),
         "videos": sum(one.entry.kind == "video" for one in works),
         "megapixels": megapixels,
         "megapixels_per_second": megapixels / seconds if seconds else None,
         "seconds": seconds,
-        "failures": {in_one_line(name): why for name, why in failures.reasons.items()},
+        **findings.metrics(),
     }
-    if failures.reasons:
-        raise PartlyFailedError(failures.summary(files), metrics)
+    incomplete = findings.summary(files)
+    if incomplete is not None:
+        raise PartlyFailedError(incomplete, metrics)
     return metrics
 
 
@@ -141,7 +142,7 @@ def _upscale(
     entries: Sequence[Any],
     work_folder: str,
     manifest: Manifest,
-    failures: _Failures,
+    findings: Findings,
 ) -> tuple[list[Any], int]:
     """The works that are done, and how many entries have the content of before."""
     from jobs.runtime.pool import run_on_executors
@@ -153,12 +154,13 @@ def _upscale(
     unchanged: list[str] = []
 
     def on_cut(outcome: Any) -> None:
-        if failures.note(outcome):
+        if _is_failure(outcome, findings):
             return
         if outcome.value is None:
             unchanged.append(outcome.name)
         else:
             works[outcome.name] = outcome.value
+            findings.note(outcome.name, outcome.value.notes)
 
     run_on_executors(
         context,
@@ -182,16 +184,23 @@ def _upscale(
     begin = time.monotonic()
     done_pixels = done_pieces = 0
 
+    def note(name: str, done: Any) -> None:
+        findings.note(name, done.notes)
+        if done.damage is not None:
+            findings.damage(name, done.damage)
+        if done.size is not None:
+            manifest.finished(works[name].entry, done.size)
+
     def on_piece(outcome: Any) -> None:
         nonlocal done_pixels, done_pieces
-        pixels, size = outcome.value
-        if not failures.note(outcome) and size is not None:
-            manifest.finished(works[outcome.name].entry, size)
+        pixels, done = outcome.value
+        if not _is_failure(outcome, findings):
+            note(outcome.name, done)
         done_pixels, done_pieces = done_pixels + pixels, done_pieces + 1
         megapixels = output_megapixels(done_pixels)
         rate = megapixels / max(1e-9, time.monotonic() - begin)
-        note = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
-        progress.update(round(megapixels), note)
+        shown = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
+        progress.update(round(megapixels), shown)
 
     def do(piece: Any) -> Any:
         # Runs on an executor.
@@ -209,66 +218,29 @@ def _upscale(
     progress.close()
 
     def on_whole(outcome: Any) -> None:
-        if not failures.note(outcome):
-            manifest.finished(works[outcome.name].entry, outcome.value)
+        if not _is_failure(outcome, findings):
+            note(outcome.name, outcome.value)
 
     run_on_executors(
         context,
-        [one for one in works.values() if one.parts and one.entry.name not in failures.reasons],
+        [one for one in works.values() if one.parts and one.entry.name not in findings.failures],
         lambda one: worker.attempt(one.entry.name, worker.put_together, one),
         weigh=lambda one: float(one.pixels),
         least_weight=0,
         on_outcome=on_whole,
     )
-    done = [one for name, one in works.items() if name not in failures.reasons]
+    done = [one for name, one in works.items() if name not in findings.failures]
     return done, len(unchanged)
 
 
-class _Failures:
-    """What could not be upscaled, by name, also in failed.jsonl."""
-
-    def __init__(self, run: Run[Options], sources: Mapping[str, str]) -> None:
-        self.reasons: dict[str, str] = {}
-        self._sources = sources
-        self._path = run.folder.path / "failed.jsonl"
-        self._place = f"{run.folder.url}/failed.jsonl"
-        self._path.unlink(missing_ok=True)
-        self._strict = run.options.strict
-
-    def note(self, outcome: Any) -> bool:
-        """Take note of an outcome; whether it is a failure."""
-        if outcome.error is None:
-            return False
-        if outcome.exit_code == UnavailableError.exit_code:
-            # Not the file's fault, and the next one would fare no better.
-            raise UnavailableError(outcome.error)
-        if outcome.name in self.reasons:
-            return True
-        name, reason = in_one_line(outcome.name), in_one_line(outcome.error)
-        self.reasons[outcome.name] = reason
-        LOG.warning("%s: %s", name, reason)
-        line = {
-            "name": name,
-            "source": in_one_line(self._sources[outcome.name]),
-            "reason": reason,
-        }
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(to_json(line, ensure_ascii=False) + "\n")
-        if self._strict:
-            raise PartlyFailedError(
-                f"stopped at the first failure (--strict): {name}: {reason}",
-                {"failed": 1, "failures": {name: reason}},
-            )
-        return True
-
-    def summary(self, files: int) -> str:
-        """One line."""
-        some = [f"{in_one_line(name)}: {why}" for name, why in self.reasons.items()]
-        more = f" and {len(some) - NAMED} more" if len(some) > NAMED else ""
-        return (
-            f"{len(some)} of {files} files failed ({'; '.join(some[:NAMED])}{more}); all are in "
-            f"{self._place}, and the same command tries them again"
-        )
+def _is_failure(outcome: Any, findings: Findings) -> bool:
+    if outcome.error is None:
+        return False
+    if outcome.exit_code == UnavailableError.exit_code:
+        # Not the file's fault, and the next one would fare no better.
+        raise UnavailableError(outcome.error)
+    findings.fail(outcome.name, outcome.error)
+    return True
 
 
 def _read_model(name: str) -> bytes:

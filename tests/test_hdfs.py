@@ -268,7 +268,7 @@ def test_upscale_records_what_is_done_on_hdfs(hdfs: str, files: Any, tmp_path: P
         for number, work in enumerate(works):
             if number == killed_after:
                 return [work.entry.name for work in works[:number]]
-            manifest.finished(work.entry, worker.do(work.pieces[0], tools, "cpu") or 0)
+            manifest.finished(work.entry, worker.do(work.pieces[0], tools, "cpu").size or 0)
         manifest.close()
         return [work.entry.name for work in works]
 

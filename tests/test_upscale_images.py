@@ -31,7 +31,7 @@ def upscaled(source: Path, upscaler: Upscaler) -> Image.Image:
     """The result's file, opened by another library than wrote it."""
     target = source.with_name(f"result{source.suffix}")
     size = images.probe_image(str(source), 200)
-    pixels = images.upscale_block(str(source), Box(0, 0, *size), upscaler)
+    pixels = images.upscale_block(str(source), Box(0, 0, size.width, size.height), upscaler)
     images.write_image(target, pixels, str(source))
     image = Image.open(target)
     image.load()

@@ -67,7 +67,7 @@ def upscale(
     done: list[str] = []
     for work in works:
         (piece,) = work.pieces
-        size = worker.do(piece, TOOLS, "cpu")
+        size = worker.do(piece, TOOLS, "cpu").size
         done.append(work.entry.name)
         if len(done) == killed_after:
             return done

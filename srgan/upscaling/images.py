@@ -35,10 +35,11 @@ QUALITY = 95
 
 
 class ImageSize(NamedTuple):
-    """In input pixels."""
+    """In input pixels, and what a result will not keep."""
 
     width: int
     height: int
+    notes: tuple[str, ...] = ()
 
 
 def probe_image(path: str, largest_megapixels: float) -> ImageSize:

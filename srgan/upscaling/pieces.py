@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from srgan import SCALE
 from srgan.listing import Version
@@ -88,6 +88,7 @@ class Work:
         width: of the image or of a frame, in input pixels.
         height: likewise.
         parts: folder of the pieces' results, if there is more than one piece.
+        notes: what the result will not keep, or how it is changed; a line each.
     """
 
     entry: Entry
@@ -95,6 +96,7 @@ class Work:
     height: int
     pieces: Sequence[Piece] = field(default=())
     parts: str | None = None
+    notes: Sequence[str] = ()
 
     @property
     def pixels(self) -> int:
@@ -107,12 +109,25 @@ class Work:
         return output_megapixels(self.pixels)
 
 
+class Done(NamedTuple):
+    """What came of a piece, or of putting an entry's pieces together."""
+
+    size: int | None = None
+    """Bytes of the entry's result, if that is in its place now."""
+    notes: Sequence[str] = ()
+    """As those of Work, as far as they are found out only now."""
+    damage: str | None = None
+    """What is missing because part of the source cannot be decoded, in a line."""
+
+
 def output_megapixels(pixels: int) -> float:
     """Millions of pixels that so many input pixels become."""
     return pixels * SCALE * SCALE / 1e6
 
 
-def image_work(entry: Entry, width: int, height: int, parts: str) -> Work:
+def image_work(
+    entry: Entry, width: int, height: int, parts: str, notes: Sequence[str] = ()
+) -> Work:
     """An image in blocks, row by row.
 
     Args:
@@ -120,6 +135,7 @@ def image_work(entry: Entry, width: int, height: int, parts: str) -> Work:
         width: in pixels.
         height: in pixels.
         parts: folder for the results of blocks, if there are several.
+        notes: what the result will not keep.
     """
     boxes = list(Box(0, 0, width, height).cells(BLOCK_SIDE))
     several = len(boxes) > 1
@@ -127,7 +143,7 @@ def image_work(entry: Entry, width: int, height: int, parts: str) -> Work:
         Piece(entry, number, box, box.width * box.height, f"{parts}/{number}" if several else None)
         for number, box in enumerate(boxes)
     ]
-    return Work(entry, width, height, pieces, parts if several else None)
+    return Work(entry, width, height, pieces, parts if several else None, notes)
 
 
 def video_work(

@@ -21,7 +21,7 @@ from srgan.errors import BadDataError, MissingDataError, UnavailableError
 from srgan.upscaling import images, videos
 from srgan.upscaling.inputs import WORK_FOLDER
 from srgan.upscaling.networks import decode_network
-from srgan.upscaling.pieces import Entry, Piece, Segment, Work, image_work, video_work
+from srgan.upscaling.pieces import Done, Entry, Piece, Segment, Work, image_work, video_work
 from srgan.upscaling.tiles import Box, Upscaler
 
 TEMPORARY = ".upscaling-"
@@ -80,8 +80,11 @@ def attempt(name: str, function: Callable[..., Any], *arguments: Any) -> Outcome
         return Outcome(name, function(*arguments), None)
     except Exception as error:
         text, code = " ".join(str(error).split()), getattr(error, "exit_code", None)
-        reason = text if text and code is not None else f"{type(error).__name__}: {text}"
-        return Outcome(name, None, reason, code)
+        if code is None and isinstance(error, OSError) and error.strerror:
+            text = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+        elif code is None or not text:
+            text = f"could not be upscaled ({type(error).__name__}: {text})"
+        return Outcome(name, None, text, code)
 
 
 def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
@@ -109,44 +112,37 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
         parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
         if entry.kind == "image":
             size = images.probe_image(path, tools.largest_megapixels)
-            return image_work(entry, *size, parts)
+            return image_work(entry, size.width, size.height, parts, size.notes)
         video = videos.probe_video(path, tools.largest_megapixels)
         return video_work(entry, video.width, video.height, video.times, video.keys, parts)
 
 
-def do(piece: Piece, tools: Tools, device: str) -> int | None:
+def do(piece: Piece, tools: Tools, device: str) -> Done:
     """Upscale a piece, unless its result is there.
-
-    Returns:
-        Bytes of the entry's result, where this is the only piece.
 
     Raises:
         BadDataError, MissingDataError: its source cannot be read.
     """
     if piece.path is not None and storage.exists(piece.path):
-        return None
+        return Done()
     upscaler = tools.upscaler(device)
     with local_file(piece.entry.source) as source:
         if isinstance(piece.part, Segment):
             assert piece.path is not None
             with new_file(piece.path) as path:
                 videos.upscale_segment(source, piece.part, upscaler, path)
-            return None
+            return Done()
         pixels = images.upscale_block(source, piece.part, upscaler)
         with new_file(piece.path or piece.entry.target) as path:
             if piece.path is None:
                 images.write_image(path, pixels, source)
-                return path.stat().st_size
+                return Done(path.stat().st_size)
             images.write_block(path, pixels)
-            return None
+            return Done()
 
 
-def put_together(work: Work) -> int:
-    """Make the result of an entry from those of its pieces, and delete these.
-
-    Returns:
-        Bytes of the result.
-    """
+def put_together(work: Work) -> Done:
+    """Make the result of an entry from those of its pieces, and delete these."""
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(local_file(work.entry.source))
         paths = [Path(stack.enter_context(local_file(one.path or ""))) for one in work.pieces]
@@ -160,7 +156,7 @@ def put_together(work: Work) -> int:
     if work.parts is not None:
         system, folder = storage.file_system(work.parts)
         system.rm(folder, recursive=True)
-    return size
+    return Done(size)
 
 
 @contextlib.contextmanager
