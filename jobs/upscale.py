@@ -52,7 +52,8 @@ class Options(JobOptions):
     model: str = Field(
         "default",
         description="default or photo, which come with this project (true to the picture, or "
-        "inventing detail), bicubic, a run folder of train_srgan or a model file",
+        "inventing detail), bicubic, a run folder of train_srgan, or a model file of this project "
+        "or of another one (.pth, .safetensors: ESRGAN, SPAN, SwinIR, ...) that enlarges by 4",
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")
@@ -244,9 +245,10 @@ def _is_failure(outcome: Any, findings: Findings) -> bool:
 
 
 def _read_model(name: str) -> bytes:
+    from srgan import SCALE
     from srgan.upscaling.model_choice import BY_NAME, read_model
 
-    return read_model(name if name in BY_NAME else remote.absolute(name))
+    return read_model(name if name in BY_NAME else remote.absolute(name), SCALE)
 
 
 def _device() -> str:

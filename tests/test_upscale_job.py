@@ -192,7 +192,7 @@ def test_strict_stops_at_the_first_failure(tmp_path: Path) -> None:
         (("--input", "in", "--output", "in/out"), 2, "inside"),
         (("--input", "in", "--output", "out", "--model", "nowhere"), 66, "nowhere: no such file"),
         (("--input", "in", "--output", "out", "--model", "in"), 66, "no srgan.safetensors or"),
-        (("--input", "in", "--output", "out", "--model", "in/a.png"), 65, "no model written by"),
+        (("--input", "in", "--output", "out", "--model", "in/a.png"), 65, "no model file, damaged"),
         (("--input", "in", "--output", "out", "--memory-mb", "1"), 2, "needs at least"),
     ],
 )
