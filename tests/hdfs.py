@@ -101,8 +101,8 @@ def _start(gateway: Any, folder: Path) -> str:
         "dfs.datanode.ipc.address": "127.0.0.1:0",
         "dfs.datanode.hostname": "127.0.0.1",
         "dfs.datanode.du.reserved": "0",
-        # Whoever runs the tests may write.
-        "dfs.permissions.enabled": "false",
+        # Whoever runs the tests is HDFS's superuser.
+        "dfs.permissions.enabled": "true",
     }.items():
         conf.set(key, value)
     hadoop.hdfs.server.namenode.NameNode.format(conf)

@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from conftest import Submission, cluster_of, spark_submit
+from conftest import ROOT, Submission, cluster_of, spark_submit
 from faults import on, running_job, unplug
 from PIL import Image
 from srgan_samples import sample_pixels, write_samples
@@ -286,6 +286,32 @@ def test_upscale_records_what_is_done_on_hdfs(hdfs: str, files: Any, tmp_path: P
     assert upscale() == ["album #1/c;3.bmp"]
     files.pipe_file("/odd-large/album #1/b?2.png", b"cut off")
     assert upscale() == ["album #1/b?2.png"]
+
+
+WITHOUT_RIGHTS = """
+import sys
+from jobs.runtime import remote
+from srgan.upscaling.inputs import find_entries
+found = find_entries(sys.argv[1], "/large")
+print([one.name for one in found.entries], [(one.name, one.reason) for one in found.unusable])
+"""
+
+
+def test_a_folder_on_hdfs_that_may_not_be_read(hdfs: str, files: Any) -> None:
+    files.pipe_file("/shared/x.png", b"x")
+    files.pipe_file("/shared/private/y.png", b"y")
+    files.client.set_permission("/shared/private", 0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS, f"{hdfs}/shared"],
+        env={**os.environ, "HADOOP_USER_NAME": "guest"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    unusable = [("private", "is a folder that may not be read")]
+    assert done.stdout.strip() == f"{['x.png']} {unusable}"
 
 
 @pytest.mark.slow

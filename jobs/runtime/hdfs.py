@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 from hdfs_native.fsspec import HdfsFileSystem
 
 
 class Hdfs(HdfsFileSystem):
-    """As it comes, but a name may hold ?, # and ;, which mean something in other URLs alone."""
+    """As it comes, but for names and errors.
+
+    A name may hold ?, # and ;, which mean something in URLs of other kinds alone. Who has no right
+    gets a PermissionError, as everywhere else.
+    """
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
         _, separator, rest = path.partition("://")
         return f"/{rest.partition('/')[2]}" if separator else path or cls.root_marker
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """What is known of a path."""
+        with _usual_errors(path):
+            return super().info(path, **options)
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        """What a folder holds."""
+        with _usual_errors(path):
+            return list(super().ls(path, detail, **options))
+
+    def _open(self, path: str, *arguments: Any, **options: Any) -> Any:
+        with _usual_errors(path):
+            return super()._open(path, *arguments, **options)
+
+
+@contextlib.contextmanager
+def _usual_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "AccessControlException" in str(error):
+            raise PermissionError(13, "Permission denied", path) from error
+        raise
