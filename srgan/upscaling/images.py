@@ -19,6 +19,7 @@ from srgan import SCALE
 from srgan.errors import BadDataError
 from srgan.models import Bicubic
 from srgan.upscaling.tiles import MARGIN, Box, Upscaler
+from srgan.upscaling.transparency import with_colours_bled
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # A file's first bytes decide who reads it: libvips knows more formats than should be trusted.
@@ -84,6 +85,9 @@ def upscale_block(path: str, box: Box, upscaler: Upscaler) -> np.ndarray:
     inner = box.within(outer)
     bands = pixels.shape[2]
     colours = bands - 1 if bands in (2, 4) else bands
+    if colours < bands:
+        alpha = pixels[:, :, -1:]
+        pixels = np.dstack([with_colours_bled(pixels[:, :, :-1], alpha[:, :, 0]), alpha])
     rgb = pixels[:, :, :3] if colours == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
     high = upscaler.upscale(rgb[None], inner)[0]
     if colours == 1:
