@@ -56,7 +56,12 @@ def read_digit_pictures(folder: str) -> DigitPictures:
         BadDataError: a file that is no picture, named.
     """
     try:
-        paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == ".png")
+        # What begins with a dot is hidden: macOS lays ._x.png beside x.png.
+        paths = sorted(
+            path
+            for path in Path(folder).iterdir()
+            if path.suffix.lower() == ".png" and not path.name.startswith(".")
+        )
     except OSError as error:
         raise MissingDataError(f"{folder}: {error.strerror}") from error
     if not paths:
@@ -155,6 +160,9 @@ def _centred(ink: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def _read_grey(path: Path) -> NDArray[np.float64]:
     """A picture's brightness, 0 to 255, transparent pixels laid on what gives contrast."""
+    if path.exists() and not path.is_file():
+        # A named pipe would be waited for without end.
+        raise BadDataError(f"{path}: is no regular file")
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > MAX_PIXELS:

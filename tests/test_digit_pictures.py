@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lenet.digit_pictures import like_mnist, read_digit_pictures
+from lenet.errors import BadDataError
 
 Drawing = NDArray[np.uint8]
 SIDE = 224
@@ -120,6 +122,15 @@ NOISE = np.random.default_rng(0)
 )
 def test_what_has_no_digit_is_unreadable(grey: NDArray[np.float64]) -> None:
     assert like_mnist(grey) is None
+
+
+def test_hidden_files_are_left_out_and_a_named_pipe_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "x.png")
+    (tmp_path / "._x.png").write_bytes(b"\x00\x05\x16\x07")
+    assert read_digit_pictures(str(tmp_path)).names == ["x.png"]
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(BadDataError, match="pipe.png: is no regular file"):
+        read_digit_pictures(str(tmp_path))
 
 
 def test_a_speck_of_dirt_does_not_move_the_digit() -> None:

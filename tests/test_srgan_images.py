@@ -3,11 +3,16 @@
 import os
 import socket
 import struct
+import subprocess
+import sys
+import tempfile
 import zlib
+from pathlib import Path
 
 import fsspec
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from srgan_samples import sample_pixels, write_samples
 
@@ -178,15 +183,28 @@ def test_missing_and_empty_folders(tmp_path):
         read_images(str(tmp_path))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_folder_without_rights(tmp_path):
-    folder = write_samples(tmp_path / "images", 1)
-    folder.chmod(0)
-    try:
-        with pytest.raises(MissingDataError, match="images"):
-            read_images(str(folder))
-    finally:
+WITHOUT_RIGHTS = """
+import os, sys
+from srgan.errors import MissingDataError
+from srgan.images import read_images
+os.getuid() or os.setuid(65534)
+try:
+    read_images(sys.argv[1])
+except MissingDataError as error:
+    print(error)
+"""
+
+
+def test_folder_without_rights():
+    """For a process that has not root's."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = write_samples(Path(place) / "images", 1)
+        Path(place).chmod(0o755)
+        folder.chmod(0)
+        command = [sys.executable, "-c", WITHOUT_RIGHTS, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
         folder.chmod(0o700)
+    assert done.stdout.strip() == f"{folder}: no right to read this folder", done.stderr
 
 
 def test_remote_folder(tmp_path):
