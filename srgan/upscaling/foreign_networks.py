@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
+from torch import library as torch_library
 
 from srgan.errors import BadDataError
 from srgan.upscaling.networks import UpscalingNetwork
@@ -24,7 +25,7 @@ except RuntimeError:
     # Its operators are missing beside a CPU build of torch. spandrel imports it, but no network
     # that upscales calls them, so it is enough that they are declared.
     for _operator in ("nms", "qnms"):
-        torch.library.define(
+        torch_library.define(
             f"torchvision::{_operator}",
             "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
         )
