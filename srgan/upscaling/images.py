@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pyvips
-import torch
 from PIL import Image
 
 from srgan import SCALE
 from srgan.errors import BadDataError
-from srgan.models import Bicubic
-from srgan.upscaling.tiles import MARGIN, Box, Upscaler
-from srgan.upscaling.transparency import with_colours_bled
+from srgan.upscaling.tiles import Box, Upscaler
+from srgan.upscaling.transparency import REACH, upscale_transparent
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 # A file's first bytes decide who reads it: libvips knows more formats than should be trusted.
@@ -76,28 +74,24 @@ def upscale_block(path: str, box: Box, upscaler: Upscaler) -> np.ndarray:
         BadDataError: its pixels cannot be decoded.
     """
     image = _open(path)
-    outer = box.grown(MARGIN, image.width, image.height)
+    has_alpha = image.bands in (2, 4)
+    margin = upscaler.margin + (REACH if has_alpha else 0)
+    outer = box.grown(margin, image.width, image.height)
     try:
         pixels = image.crop(*outer).numpy()
     except pyvips.Error as error:
         raise BadDataError(_reason(error)) from error
     pixels = pixels.reshape(outer.height, outer.width, -1)
+    is_grey = image.bands < 3
+    colours = np.repeat(pixels[:, :, :1], 3, axis=2) if is_grey else pixels[:, :, :3]
     inner = box.within(outer)
-    bands = pixels.shape[2]
-    colours = bands - 1 if bands in (2, 4) else bands
-    if colours < bands:
-        alpha = pixels[:, :, -1:]
-        pixels = np.dstack([with_colours_bled(pixels[:, :, :-1], alpha[:, :, 0]), alpha])
-    rgb = pixels[:, :, :3] if colours == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
-    high = upscaler.upscale(rgb[None], inner)[0]
-    if colours == 1:
-        # Green has the largest part in luminance.
-        high = high[:, :, 1:2]
-    if colours == bands:
-        return high
-    smooth = Upscaler(Bicubic(), torch.device("cpu"), upscaler.pixels)
-    alpha = smooth.upscale(np.repeat(pixels[None, :, :, -1:], 3, axis=3), inner)[0]
-    return np.concatenate([high, alpha[:, :, :1]], axis=2)
+    if has_alpha:
+        both = np.concatenate([colours, pixels[:, :, -1:]], axis=2)
+        high = upscale_transparent(both[None], inner, upscaler)[0]
+    else:
+        high = upscaler.upscale(colours[None], inner)[0]
+    # Green has the largest part in luminance.
+    return np.delete(high, (0, 2), axis=2) if is_grey else high
 
 
 def write_image(path: Path, pixels: np.ndarray, source: str) -> None:

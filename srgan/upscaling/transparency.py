@@ -10,6 +10,8 @@ where a picture is opaque it is the network's result itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -36,7 +38,8 @@ def upscale_transparent(pixels: np.ndarray, inner: Box, upscaler: Upscaler) -> n
     """Upscale a box of pictures with alpha of one size; alpha by bicubic interpolation.
 
     Args:
-        pixels: N x height x width x 4, uint8 or uint16; red, green, blue (not premultiplied), alpha.
+        pixels: N x height x width x 4, uint8 or uint16: red, green, blue and alpha, not
+            premultiplied.
         inner: the box to upscale.
         upscaler: the network.
 
@@ -47,7 +50,9 @@ def upscale_transparent(pixels: np.ndarray, inner: Box, upscaler: Upscaler) -> n
     levels = int(np.iinfo(pixels.dtype).max)
     count, height, width, _ = pixels.shape
     high = np.full(
-        (count, upscaler.scale * inner.height, upscaler.scale * inner.width, 4), levels, pixels.dtype
+        (count, upscaler.scale * inner.height, upscaler.scale * inner.width, 4),
+        levels,
+        pixels.dtype,
     )
     if (pixels[..., 3] == levels).all():
         high[..., :3] = upscaler.upscale(pixels[..., :3], inner)
@@ -118,5 +123,5 @@ def _spread(pixels: np.ndarray, levels: int, device: torch.device) -> np.ndarray
     return rounded.cpu().numpy().astype(pixels.dtype)
 
 
-def _cut(pixels: np.ndarray | Tensor, box: Box) -> np.ndarray | Tensor:
+def _cut(pixels: Any, box: Box) -> Any:
     return pixels[box.top : box.top + box.height, box.left : box.left + box.width]
