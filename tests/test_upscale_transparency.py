@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pyvips
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from srgan_samples import sample_pixels
 
 from srgan.upscaling import images, worker
@@ -154,6 +154,34 @@ def test_details_of_the_network_are_there_up_to_the_edge() -> None:
     result = upscale_transparent(pixels[None], box, upscaler)[0, :, 4 * 22 : 4 * 30, :3]
     beside = np.s_[:, 4 * 22 : 4 * 30]
     assert np.abs(result - network[beside]).mean() < 0.5 * np.abs(result - smooth[beside]).mean()
+
+
+def test_outlines_are_as_sharp_as_the_picture() -> None:
+    """Nearer to the original on black and on white than premultiplied interpolation, by 1.5 dB."""
+    outline = Image.new("L", (800, 720))
+    drawing = ImageDraw.Draw(outline)
+    drawing.ellipse((100, 80, 620, 700), fill=255)
+    drawing.text((20, 20), "Cut-out", fill=255, font=ImageFont.load_default(150))
+    original = Image.fromarray(sample_pixels(360, 400)).convert("RGBA")
+    original.putalpha(outline.resize((400, 360), Image.Resampling.BOX))
+    low = original.resize((100, 90), Image.Resampling.BICUBIC)
+    smooth = np.asarray(low.resize((400, 360), Image.Resampling.BICUBIC)).astype(float)
+    box, upscaler = Box(0, 0, 100, 90), upscaler_of("default")
+    ours = upscale_transparent(np.asarray(low)[None], box, upscaler)[0].astype(float)
+    for ground in (0, 255):
+        expected = on_ground(np.asarray(original).astype(float), ground)
+        error, before = (
+            ((on_ground(one, ground) - expected) ** 2).mean() for one in (ours, smooth)
+        )
+        assert 10 * np.log10(before / error) > 1.5
+    assert (ours[200, 180:230, 3] == 255).all() and not ours[:20, 380:, 3].any()
+
+
+def test_of_what_is_wholly_transparent_nothing_is_left() -> None:
+    pixels = odd_picture()[None]
+    pixels[..., 3] = 0
+    result = upscale_transparent(pixels, Box(0, 0, 100, 90), upscaler_of("default"))
+    assert result.shape == (1, 360, 400, 4) and not result[..., 3].any()
 
 
 @pytest.mark.parametrize("model", ["bicubic", "default"])

@@ -6,6 +6,10 @@ that can be seen are spread outwards before the network looks at them, and of it
 differs from bicubic interpolation is taken: it is added to the picture interpolated premultiplied,
 which has no fringe. With bicubic as the network this is premultiplied interpolation itself, and
 where a picture is opaque it is the network's result itself.
+
+The network upscales alpha, too: by bicubic interpolation the outlines of sharp pictures were
+blurred, 2.2 to 2.8 dB worse on black and on white. It may not go beyond what lies around a pixel,
+so what is opaque stays opaque.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ TILE_SIDE = 256
 
 @torch.inference_mode()
 def upscale_transparent(pixels: np.ndarray, inner: Box, upscaler: Upscaler) -> np.ndarray:
-    """Upscale a box of pictures with alpha of one size; alpha by bicubic interpolation.
+    """Upscale a box of pictures with alpha, all of one size.
 
     Args:
         pixels: N x height x width x 4, uint8 or uint16: red, green, blue and alpha, not
@@ -48,30 +52,29 @@ def upscale_transparent(pixels: np.ndarray, inner: Box, upscaler: Upscaler) -> n
         not depend on the colours of fully transparent pixels.
     """
     levels = int(np.iinfo(pixels.dtype).max)
-    count, height, width, _ = pixels.shape
-    high = np.full(
-        (count, upscaler.scale * inner.height, upscaler.scale * inner.width, 4),
-        levels,
-        pixels.dtype,
-    )
-    if (pixels[..., 3] == levels).all():
-        high[..., :3] = upscaler.upscale(pixels[..., :3], inner)
-        return high
+    _, height, width, _ = pixels.shape
+    alpha = pixels[..., 3:]
+    if (alpha == levels).all():
+        colours = upscaler.upscale(pixels[..., :3], inner)
+        return np.concatenate([colours, np.full_like(colours[..., :1], levels)], axis=3)
+    if not alpha.any():
+        size = (upscaler.scale * side for side in (inner.height, inner.width))
+        return np.zeros((len(pixels), *size, 4), pixels.dtype)
     spread = np.stack([_spread(one, levels, upscaler.device) for one in pixels])
-    high[..., :3] = upscaler.upscale(spread, inner)
-    for low, colours, target in zip(pixels, spread, high, strict=True):
+    # One batch; a layer of alpha is a grey picture, of which green is as good as any.
+    both = upscaler.upscale(np.concatenate([spread, np.repeat(alpha, 3, axis=3)]), inner)
+    colours, opacity = np.split(both, 2)
+    high = np.concatenate([colours, opacity[..., 1:2]], axis=3)
+    for low, shown, target in zip(pixels, spread, high, strict=True):
         for tile in inner.cells(TILE_SIDE):
             window = tile.grown(SUPPORT, width, height)
-            smooth = F.interpolate(
-                _planes(_cut(low, window), _cut(colours, window), levels, upscaler.device),
-                scale_factor=upscaler.scale,
-                mode="bicubic",
-                # Without it torch takes another cubic than Pillow.
-                antialias=True,
-            )[0].permute(1, 2, 0)
-            smooth = _cut(smooth, tile.within(window).scaled(upscaler.scale))
+            planes = _planes(_cut(low, window), _cut(shown, window), levels, upscaler.device)
+            smooth, least, most = (
+                _cut(part[0].permute(1, 2, 0), tile.within(window).scaled(upscaler.scale))
+                for part in _interpolated(planes, upscaler.scale)
+            )
             place = _cut(target, tile.within(inner).scaled(upscaler.scale))
-            place[:] = _composed(smooth, place, levels)
+            place[:] = _composed(smooth, least, most, place, levels)
     return high
 
 
@@ -84,14 +87,30 @@ def _planes(low: np.ndarray, colours: np.ndarray, levels: int, device: torch.dev
     return torch.cat([straight[..., :3] * alpha, alpha, shown], dim=2).permute(2, 0, 1)[None]
 
 
-def _composed(smooth: Tensor, high: np.ndarray, levels: int) -> np.ndarray:
+def _interpolated(planes: Tensor, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Planes by bicubic interpolation, and the least and most alpha around each pixel."""
+    # Without antialias torch takes another cubic than Pillow.
+    smooth = F.interpolate(planes, scale_factor=scale, mode="bicubic", antialias=True)
+    alpha = planes[:, 3:4]
+    least, most = -F.max_pool2d(-alpha, 3, 1, padding=1), F.max_pool2d(alpha, 3, 1, padding=1)
+    least, most = (F.interpolate(part, scale_factor=scale) for part in (least, most))
+    return smooth, least, most
+
+
+def _composed(
+    smooth: Tensor, least: Tensor, most: Tensor, high: np.ndarray, levels: int
+) -> np.ndarray:
     """Colours and alpha of a tile: what is smooth, and the network's detail on it."""
-    fine = torch.from_numpy(high[..., :3].astype(np.float32)).to(smooth.device) / levels
-    alpha = smooth[..., 3:4].clamp(0, 1)
+    network = torch.from_numpy(high.astype(np.float32)).to(smooth.device) / levels
+    fine, alpha = network[..., :3], smooth[..., 3:4].clamp(0, 1)
+    opacity = network[..., 3:].clamp(torch.minimum(least, alpha), torch.maximum(most, alpha))
+    rounded = (opacity * levels).round_()
     seen = torch.minimum(smooth[..., :3].clamp(min=0), alpha)
     seen = seen + alpha * (fine - smooth[..., 4:].clamp(0, 1))
-    colours = (torch.minimum(seen.clamp(min=0), alpha) / alpha).nan_to_num_()
-    rounded = (alpha * levels).round_()
+    seen = torch.minimum(seen.clamp(min=0), alpha)
+    # Where the network's alpha is more than the smooth one, the rest is of the spread colour.
+    more = (opacity - alpha).clamp(min=0)
+    colours = (seen + more * fine) / (alpha + more)
     # What cannot be seen keeps a colour that fits, for programs that resize without care.
     colours = torch.where(rounded > 0, colours, fine)
     both = torch.cat([(colours * levels).round_(), rounded], dim=2)
