@@ -7,10 +7,11 @@
         --input film.mp4 --output large
 
 The input is a file, a folder with everything below it, or a pattern. Results keep their names:
-PNG, JPEG, BMP, TIFF and WebP images, mp4, mkv and webm videos. The same command again does what
-is new or has changed, and what failed. The run folder receives failed.jsonl (a line for each file
-that could not be upscaled, or only in part because it is damaged: name, source, reason), log.txt
-and result.json, whose notes say of each file what its result does not keep.
+PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, JPEG XL and GIF images, mp4, mkv and webm videos. The same
+command again does what is new or has changed, and what failed. The run folder receives failed.jsonl
+(a line for each file that could not be upscaled, or only in part because it is damaged: name,
+source, reason), log.txt and result.json, whose notes say of each file what its result does not
+keep.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pyspark import SparkConf, SparkContext, TaskContext
@@ -67,6 +68,29 @@ class Options(JobOptions):
         200, gt=0, allow_inf_nan=False, description="refuse larger images (and video frames)"
     )
     strict: bool = Field(False, description="stop at the first file that fails")
+    scale: int = Field(
+        4,
+        ge=2,
+        le=4,
+        description="of pictures: 2, 3 or 4; models enlarge by 4, which is then reduced by "
+        "Lanczos's filter",
+    )
+    outscale: str | None = Field(
+        None,
+        description="instead of a scale the exact size of every picture as it is shown, "
+        "WIDTHxHEIGHT in pixels; what comes from the model is resized by Lanczos's filter",
+    )
+    suffix: str = Field("", description="put behind each name, before the dot")
+    format: Literal["same", "png", "jpeg", "webp", "tiff", "avif", "heic", "jxl"] = Field(
+        "same", description="of pictures; by itself that of their names"
+    )
+    quality: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="of JPEG, and of WebP, AVIF, HEIC and JPEG XL, which without this are stored "
+        "without loss if their source was (95)",
+    )
 
 
 def work(run: Run[Options]) -> dict[str, Any]:
@@ -75,11 +99,19 @@ def work(run: Run[Options]) -> dict[str, Any]:
     from srgan.upscaling import worker
     from srgan.upscaling.inputs import WORK_FOLDER, find_entries
     from srgan.upscaling.manifest import Manifest
+    from srgan.upscaling.output_options import OutputOptions, parse_size
 
     options = run.options
     source, output = remote.absolute(options.input), remote.absolute(options.output)
     model = _read_model(options.model)
-    found = find_entries(source, output)
+    written = OutputOptions(
+        scale=options.scale,
+        size=None if options.outscale is None else parse_size(options.outscale),
+        suffix=options.suffix,
+        format=options.format,
+        quality=options.quality,
+    )
+    found = find_entries(source, output, written)
     for name in found.others:
         LOG.info("left out %s: neither image nor video", in_one_line(name))
     for one in found.left_out:
@@ -87,7 +119,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     files = len(found.entries) + len(found.unusable)
     with (
         closing(FolderLock(output, LOCK, "--output")),
-        closing(Manifest(output, model, fresh=options.fresh)) as manifest,
+        closing(Manifest(output, model, written.text(), options.fresh)) as manifest,
     ):
         status = manifest.status(found.entries)
         waiting, done_before = status.waiting, status.done
@@ -109,7 +141,11 @@ def work(run: Run[Options]) -> dict[str, Any]:
             properties = gpu_task_properties(run.cluster) if run.cluster.gpus else {}
             task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
             tools = worker.Tools(
-                model, options.memory_mb, options.max_megapixels, threads=int(task_cpus or 1)
+                model,
+                options.memory_mb,
+                options.max_megapixels,
+                threads=int(task_cpus or 1),
+                output=written,
             )
             # Too little memory is said once and before Spark starts, not by every task.
             tools.upscaler("cpu")
@@ -225,7 +261,7 @@ def _upscale(
     run_on_executors(
         context,
         [one for one in works.values() if one.parts and one.entry.name not in findings.failures],
-        lambda one: worker.attempt(one.entry.name, worker.put_together, one),
+        lambda one: worker.attempt(one.entry.name, worker.put_together, one, shared.value.output),
         weigh=lambda one: float(one.pixels),
         least_weight=0,
         on_outcome=on_whole,

@@ -15,7 +15,9 @@ from fsspec.implementations.local import LocalFileSystem
 from srgan.errors import BadDataError, MissingDataError, OptionsError
 from srgan.listing import File, Item, Unusable, everything, list_folder, look_at
 from srgan.storage import file_system, join
-from srgan.upscaling import images, videos
+from srgan.upscaling import videos
+from srgan.upscaling.image_files.formats import SUFFIXES as IMAGE_SUFFIXES
+from srgan.upscaling.output_options import DEFAULTS, OutputOptions
 from srgan.upscaling.pieces import Entry
 
 WORK_FOLDER = ".upscaling"
@@ -35,7 +37,7 @@ class Found(NamedTuple):
     """Linked folders that are there by another name anyway, or lead back."""
 
 
-def find_entries(source: str, output: str) -> Found:
+def find_entries(source: str, output: str, options: OutputOptions = DEFAULTS) -> Found:
     """Find all images and videos.
 
     Args:
@@ -43,6 +45,7 @@ def find_entries(source: str, output: str) -> Found:
             `?` or `[`; local or a URL. What exists by this very name is no pattern. Names that
             begin with a dot are left out; links to folders are followed, each folder once.
         output: folder for the results, local or a URL.
+        options: say how results are called.
 
     Raises:
         MissingDataError: nothing is there, or no image or video.
@@ -52,14 +55,15 @@ def find_entries(source: str, output: str) -> Found:
     listing = _list(source)
     entries, others = [], []
     for file in listing.files:
-        target = join(output, file.name)
-        if _suffix(file.name) in images.SUFFIXES:
+        is_image = _suffix(file.name) in IMAGE_SUFFIXES
+        target = join(output, options.name_of(file.name, is_image))
+        if is_image:
             entries.append(Entry(file.name, "image", file.path, target, file.version))
         elif _suffix(file.name) in videos.SUFFIXES:
             entries.append(Entry(file.name, "video", file.path, target, file.version))
         else:
             others.append(file.name)
-    known = images.SUFFIXES | videos.SUFFIXES
+    known = IMAGE_SUFFIXES | videos.SUFFIXES
     unusable = [one for one in listing.unusable if one.is_folder or _suffix(one.name) in known]
     others += [one.name for one in listing.unusable if one not in unusable]
     if not entries and not unusable:
@@ -162,13 +166,15 @@ def _check_places(source: str, listing: _Listing, output: str, entries: Sequence
         raise OptionsError(f"--output {output}: is a file, not a folder")
     folded: dict[str, str] = {}
     for entry in entries:
-        key = unicodedata.normalize("NFC", entry.target).casefold()
+        key = _folded(entry.target)
         if key in folded:
-            raise OptionsError(
-                f"--input {source}: {folded[key]!r} and "
-                f"{entry.name!r} would collide where case or accents do not count; "
-                "rename one"
-            )
+            both = f"--input {source}: {folded[key]!r} and {entry.name!r} would"
+            if _folded(folded[key]) != _folded(entry.name):
+                name = PurePosixPath(entry.target).name
+                raise OptionsError(
+                    f"{both} both become {name!r}; rename one, or leave --format out"
+                )
+            raise OptionsError(f"{both} collide where case or accents do not count; rename one")
         folded[key] = entry.name
     if file_system(source)[0] != system:
         return
@@ -188,6 +194,10 @@ def _check_places(source: str, listing: _Listing, output: str, entries: Sequence
             raise OptionsError(f"--output {output}: {entry.name!r} there leads out of the folder")
         if result in sources:
             raise OptionsError(f"--output {output}: {entry.name!r} there is one of the inputs")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 class _RealPaths:

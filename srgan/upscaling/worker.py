@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from fsspec.implementations.local import LocalFileSystem
 
-from srgan import storage
+from srgan import SCALE, storage
 from srgan.errors import BadDataError, MissingDataError, UnavailableError
 from srgan.upscaling import images, videos
 from srgan.upscaling.inputs import WORK_FOLDER
 from srgan.upscaling.networks import decode_network
+from srgan.upscaling.output_options import DEFAULTS, OutputOptions
 from srgan.upscaling.pieces import Done, Entry, Piece, Segment, Work, image_work, video_work
 from srgan.upscaling.tiles import Box, Upscaler
 
@@ -37,12 +38,14 @@ class Tools:
         memory_mb: megabytes that the network may take.
         largest_megapixels: largest image or frame, of the input.
         threads: of torch.
+        output: how results are written.
     """
 
     model: bytes
     memory_mb: int
     largest_megapixels: float
     threads: int
+    output: OutputOptions = DEFAULTS
 
     @lru_cache(maxsize=1)  # noqa: B019
     def upscaler(self, device: str) -> Upscaler:
@@ -111,8 +114,13 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
         version = (entry.name, digest, hashlib.sha256(tools.model).hexdigest())
         parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
         if entry.kind == "image":
-            size = images.probe_image(path, tools.largest_megapixels)
+            size = images.probe_image(path, tools.largest_megapixels, entry.target, tools.output)
             return image_work(entry, size.width, size.height, parts, size.notes)
+        if tools.output.resizes:
+            raise BadDataError(
+                f"films are enlarged by {SCALE} alone; give them a run without --scale and "
+                "--outscale"
+            )
         video = videos.probe_video(path, tools.largest_megapixels)
         return video_work(entry, video.width, video.height, video.times, video.keys, parts)
 
@@ -135,14 +143,19 @@ def do(piece: Piece, tools: Tools, device: str) -> Done:
         pixels = images.upscale_block(source, piece.part, upscaler)
         with new_file(piece.path or piece.entry.target) as path:
             if piece.path is None:
-                images.write_image(path, pixels, source)
+                images.write_image(path, pixels, source, tools.output)
                 return Done(path.stat().st_size)
             images.write_block(path, pixels)
             return Done()
 
 
-def put_together(work: Work) -> Done:
-    """Make the result of an entry from those of its pieces, and delete these."""
+def put_together(work: Work, output: OutputOptions = DEFAULTS) -> Done:
+    """Make the result of an entry from those of its pieces, and delete these.
+
+    Args:
+        work: the entry, all of whose pieces are done.
+        output: how results are written.
+    """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(local_file(work.entry.source))
         paths = [Path(stack.enter_context(local_file(one.path or ""))) for one in work.pieces]
@@ -151,7 +164,7 @@ def put_together(work: Work) -> Done:
                 videos.join_segments(target, paths, source)
             else:
                 boxes = [piece.part for piece in work.pieces if isinstance(piece.part, Box)]
-                images.join_blocks(target, paths, boxes, source)
+                images.join_blocks(target, paths, boxes, source, output)
             size = target.stat().st_size
     if work.parts is not None:
         system, folder = storage.file_system(work.parts)

@@ -1,0 +1,1 @@
+"""Image files: what formats can hold, pixels and metadata in and out."""

@@ -1,0 +1,121 @@
+"""How results are written: size, name and format; they are part of what makes each result."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from srgan import SCALE
+from srgan.errors import OptionsError
+from srgan.upscaling.image_files import formats
+from srgan.upscaling.image_files.formats import Format, suffix_of
+
+CHOICES = {
+    **{"png": formats.PNG, "jpeg": formats.JPEG, "webp": formats.WEBP, "tiff": formats.TIFF},
+    **{"avif": formats.AVIF, "heic": formats.HEIC, "jxl": formats.JXL},
+}
+SAME = "same"
+QUALITY = 95
+LARGEST_SIDE = 1_000_000
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How results are written.
+
+    Attributes:
+        scale: of results to their sources, at most the network's.
+        size: width and height of each picture in pixels, as it is shown, instead of a scale.
+        suffix: put behind each name, before the dot.
+        format: of pictures: "same" or one of CHOICES.
+        quality: 1 to 100, of pictures that are stored with loss; without it those that came
+            without loss are stored so where their format can.
+    """
+
+    scale: int = SCALE
+    size: tuple[int, int] | None = None
+    suffix: str = ""
+    format: str = SAME
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.scale <= SCALE:
+            raise OptionsError(f"--scale {self.scale}: 2 to {SCALE} can be had")
+        if self.size is not None and self.scale != SCALE:
+            raise OptionsError("--scale and --outscale: one of them says how large results are")
+        if self.format != SAME and self.format not in CHOICES:
+            known = ", ".join([SAME, *CHOICES])
+            raise OptionsError(f"--format {self.format}: no such format (known: {known})")
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise OptionsError(f"--quality {self.quality}: 1 to 100 can be had")
+        if "/" in self.suffix or "\0" in self.suffix:
+            raise OptionsError(f"--suffix {self.suffix!r}: becomes part of a name, without /")
+
+    def text(self) -> str:
+        """All that is not at its default, as on a command line; empty if nothing is."""
+        default = OutputOptions()
+        parts = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != getattr(default, field.name):
+                if field.name == "size":
+                    parts.append(f"--outscale {value[0]}x{value[1]}")
+                else:
+                    parts.append(f"--{field.name} {value}")
+        return " ".join(parts)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether results are of another size than the network gives."""
+        return self.size is not None or self.scale != SCALE
+
+    def name_of(self, name: str, is_image: bool) -> str:
+        """The name of a result.
+
+        Args:
+            name: of its source, with folders.
+            is_image: whether it is a picture, whose format may change.
+        """
+        suffix = name[len(name) - len(suffix_of(name)) :]
+        new = suffix
+        if is_image and self.format != SAME:
+            wanted = CHOICES[self.format].suffixes
+            new = suffix if suffix.lower() in wanted else wanted[0]
+        return f"{name[: len(name) - len(suffix)]}{self.suffix}{new}"
+
+    def size_of(self, width: int, height: int, is_turned: bool = False) -> tuple[int, int]:
+        """Width and height of a result's pixels.
+
+        Args:
+            width: of its source, in pixels.
+            height: likewise.
+            is_turned: whether it is shown with its sides exchanged.
+        """
+        if self.size is not None:
+            across, down = self.size
+            return (down, across) if is_turned else (across, down)
+        return self.scale * width, self.scale * height
+
+    def quality_in(self, target: Format, source_is_lossless: bool) -> int | None:
+        """The quality with which a result is stored; None for no loss."""
+        if target.loss == "never":
+            return None
+        if target.loss == "chosen" and source_is_lossless and self.quality is None:
+            return None
+        return QUALITY if self.quality is None else self.quality
+
+
+DEFAULTS = OutputOptions()
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "1920x1080".
+
+    Raises:
+        OptionsError: it is of another form, or not positive.
+    """
+    found = re.fullmatch(r"(\d{1,7})[xX×](\d{1,7})", text.strip())
+    sides = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+        raise OptionsError(f"--outscale {text}: width and height, such as 1920x1080")
+    return sides
