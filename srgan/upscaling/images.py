@@ -54,6 +54,11 @@ def probe_image(
     metadata = read_metadata(path, picture)
     notes = losses(picture, metadata, format_)
     width, height = options.size_of(image.width, image.height, metadata.orientation in TURNED)
+    if width * height > SCALE**2 * largest_megapixels * 1e6:
+        raise BadDataError(
+            f"{width}x{height} is more than {SCALE**2} times {largest_megapixels:g} megapixels "
+            "(--outscale, --max-megapixels)"
+        )
     name = f"{width}x{height} is too large for {format_.name} files"
     if max(width, height) > format_.largest_side:
         raise BadDataError(
@@ -70,7 +75,7 @@ def probe_image(
 
 
 def upscale_block(path: str, box: Box, upscaler: Upscaler) -> np.ndarray:
-    """Upscale a box of an image file; alpha by bicubic interpolation, grey as grey.
+    """Upscale a box of an image file; grey as grey.
 
     Returns:
         4 box.height x 4 box.width x bands, uint8 or uint16.

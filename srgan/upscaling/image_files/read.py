@@ -19,11 +19,9 @@ from srgan.upscaling.image_files.exif import Resolution, without_prefix
 from srgan.upscaling.image_files.formats import Format
 from srgan.upscaling.image_files.isobmff import is_sequence, kind_of, nclx_of
 from srgan.upscaling.image_files.plugins import open_heic, open_jxl
+from srgan.upscaling.image_files.tiff_colours import checked_tags, rgb_of_ycbcr
 
 TYPES = frozenset({"uchar", "ushort"})
-TIFF_COLOURS = frozenset({0, 1, 2, 3, 5, 6, 8})
-"""White or black is zero, RGB, palette, CMYK, YCbCr, CIELAB."""
-FLOAT_SAMPLES = 3
 LIBVIPS_READS: dict[Format, Callable[..., Any]] = {
     formats.PNG: pyvips.Image.pngload_source,
     formats.JPEG: pyvips.Image.jpegload_source,
@@ -131,7 +129,7 @@ def _open(path: str, file: IO[bytes], kind: Format, largest_megapixels: float) -
     # A file of its own: libvips goes on reading where it was.
     with open(path, "rb") as own:
         source = pyvips.Source.new_from_descriptor(own.fileno())
-    tags = _tiff_tags(file) if kind == formats.TIFF else {}
+    tags = checked_tags(file) if kind == formats.TIFF else {}
     try:
         image = LIBVIPS_READS[kind](source, access="sequential", fail_on="error")
     except pyvips.Error:
@@ -168,21 +166,6 @@ def _png(picture: Picture, file: IO[bytes]) -> Picture:
     return picture
 
 
-def _tiff_tags(file: IO[bytes]) -> Any:
-    try:
-        tags = tiff.read_tags(file)
-    except Exception as error:
-        # On broken data it raises whatever comes up.
-        raise BadDataError(f"unreadable (its tags are damaged: {error})") from error
-    colours = tags.get(tiff.COLOURS, 1)
-    if colours not in TIFF_COLOURS:
-        raise BadDataError(
-            f"its kind of colours (PhotometricInterpretation {colours}) is not supported; "
-            "convert it to RGB first"
-        )
-    return tags
-
-
 def _tiff(picture: Picture, tags: Any) -> Picture:
     compression = tags.get(tiff.COMPRESSION, 1)
     is_jpeg = compression in tiff.JPEG_COMPRESSIONS
@@ -190,32 +173,13 @@ def _tiff(picture: Picture, tags: Any) -> Picture:
     image = picture.image
     if tags.get(tiff.COLOURS) == tiff.YCBCR and not is_jpeg:
         # What libvips reads by libtiff is RGB, with a fourth channel that is not in the file.
-        image = image[:3] if image.bands > 3 else _rgb_of_ycbcr(image, tags)
+        image = image[:3] if image.bands > 3 else rgb_of_ycbcr(image, tags)
     return replace(
         picture,
         image=image,
         is_lossless=not is_jpeg,
         has_alpha=image.bands in (2, 4) and extra not in (0, (0,)),
     )
-
-
-def _rgb_of_ycbcr(image: Any, tags: Any) -> Any:
-    if image.bands != 3 or image.format != "uchar":
-        raise BadDataError("is YCbCr of another kind than 3 x 8 bits; convert it to RGB first")
-    red, green, blue = tags.get(tiff.LUMA_WEIGHTS, (0.299, 0.587, 0.114))
-    black_y, white_y, *chroma = tags.get(tiff.BLACK_AND_WHITE, (0, 255, 128, 255, 128, 255))
-    scales = [255 / (white_y - black_y), *(127 / (chroma[i + 1] - chroma[i]) for i in (0, 2))]
-    zeros = (black_y, chroma[0], chroma[2])
-    offsets = [-float(zero) * scale for zero, scale in zip(zeros, scales, strict=True)]
-    for_red, for_blue = 2 * (1 - red), 2 * (1 - blue)
-    matrix = [
-        [1, 0, for_red],
-        [1, -blue * for_blue / green, -red * for_red / green],
-        [1, for_blue, 0],
-    ]
-    weights = pyvips.Image.new_from_array([[float(one) for one in row] for row in matrix])
-    rgb = image.linear([float(one) for one in scales], offsets).recomb(weights)
-    return rgb.rint().cast("uchar").copy(interpretation="srgb")
 
 
 def _avif(picture: Picture, file: IO[bytes]) -> Picture:

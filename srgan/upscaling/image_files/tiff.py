@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Mapping
 from typing import IO, Any, NamedTuple
 
@@ -39,9 +40,12 @@ def read_tags(file: IO[bytes]) -> Any:
     """
     tags = _directory(file)
     file.seek(tags.next)
-    tags.load(file)
-    # It reads values when they are asked for.
-    dict(tags)
+    with warnings.catch_warnings():
+        # Where it warns, the file is damaged, which libvips will say.
+        warnings.simplefilter("ignore")
+        tags.load(file)
+        # It reads values when they are asked for.
+        dict(tags)
     return tags
 
 
