@@ -5,11 +5,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from srgan import SCALE
-from srgan.degradation import PhotoDegradation, Strengths
+from srgan.degradation import PhotoDegradation, Strengths, downscale_matrix, to_grey_levels
 
 Degradation = Literal["bicubic", "photo"]
 
@@ -113,12 +111,6 @@ class CropSampler:
         return np.stack([first, row_stride, column_stride])[:, self._slice]
 
 
-def downscale_matrix(size: int) -> Tensor:
-    """The bicubic downscale by 4 with antialiasing of a column of pixels, size/4 x size."""
-    column = torch.eye(size)[None, None]
-    return F.interpolate(column, (size // SCALE, size), mode="bicubic", antialias=True)[0, 0]
-
-
 def downscale(high: Tensor, matrix: Tensor) -> Tensor:
     """Bicubic downscale by 4 as Pillow does it, to whole grey levels.
 
@@ -132,5 +124,4 @@ def downscale(high: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         N x 3 x size/4 x size/4 in [0, 255], whole numbers.
     """
-    narrow = (high @ matrix.T).round_().clamp_(0, 255)
-    return (matrix @ narrow).round_().clamp_(0, 255)
+    return to_grey_levels(matrix @ to_grey_levels(high @ matrix.T))

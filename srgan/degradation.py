@@ -15,6 +15,8 @@ from torch import Tensor
 
 from srgan import SCALE
 
+KERNELS = ("bicubic", "bilinear", "area")
+"""Of resampling; the first is the one of plain training."""
 BLURRED, NOISY, COMPRESSED = 0.5, 0.5, 0.7
 """Parts of the crops."""
 BLUR = (0.3, 2.4)
@@ -57,7 +59,7 @@ class Strengths(NamedTuple):
     """How strongly each crop of a batch is degraded; each field has N values."""
 
     kernel: np.ndarray
-    """Number of the resampling kernel."""
+    """Number of the kernel in KERNELS."""
     blur: np.ndarray
     """N x 2: of columns and rows, 0 for none."""
     noise: np.ndarray
@@ -77,15 +79,8 @@ class PhotoDegradation:
 
     def __init__(self, crop_size: int, device: torch.device) -> None:
         """For crops of that side in pixels, a multiple of 4, on that device."""
-        column = torch.eye(crop_size)[None, None]
-        size = (crop_size // SCALE, crop_size)
-        self._kernels = torch.stack(
-            [
-                F.interpolate(column, size, mode="bicubic", antialias=True)[0, 0],
-                F.interpolate(column, size, mode="bilinear", antialias=True)[0, 0],
-                F.interpolate(column, size, mode="area")[0, 0],
-            ]
-        ).to(device)
+        kernels = [downscale_matrix(crop_size, kernel) for kernel in KERNELS]
+        self._kernels = torch.stack(kernels).to(device)
         self._device = device
         self._low_size = crop_size // SCALE
 
@@ -152,6 +147,19 @@ class PhotoDegradation:
         return self._moved(values)[:, None, None, None]
 
 
+def downscale_matrix(size: int, kernel: str = "bicubic") -> Tensor:
+    """The downscale by 4 of a column of pixels, with antialiasing, size/4 x size.
+
+    Args:
+        size: of the column, a multiple of 4.
+        kernel: one of KERNELS.
+    """
+    column = torch.eye(size)[None, None]
+    # An area, the mean of four pixels, needs no further antialiasing.
+    antialias = kernel != "area"
+    return F.interpolate(column, (size // SCALE, size), mode=kernel, antialias=antialias)[0, 0]
+
+
 def jpeg(images: Tensor, quality: Tensor, half_chroma: Tensor) -> Tensor:
     """What is left of images that were saved as JPEG (ITU-T T.81, as libjpeg computes it).
 
@@ -182,7 +190,7 @@ def jpeg(images: Tensor, quality: Tensor, half_chroma: Tensor) -> Tensor:
 
 def to_grey_levels(values: Tensor) -> Tensor:
     """To whole numbers in [0, 255]."""
-    return values.round().clamp(0, 255)
+    return values.round().clamp_(0, 255)
 
 
 def _tables(quality: Tensor) -> tuple[Tensor, Tensor]:

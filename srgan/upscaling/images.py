@@ -16,7 +16,7 @@ from srgan import SCALE
 from srgan.errors import BadDataError
 from srgan.upscaling.image_files.formats import LARGEST_HELD, format_of
 from srgan.upscaling.image_files.metadata import TURNED, losses, read_metadata
-from srgan.upscaling.image_files.read import open_picture, reason
+from srgan.upscaling.image_files.read import Picture, open_picture, reason
 from srgan.upscaling.image_files.write import write_picture
 from srgan.upscaling.output_options import DEFAULTS, OutputOptions
 from srgan.upscaling.tiles import Box, Upscaler
@@ -95,7 +95,7 @@ def upscale_block(path: str, box: Box, upscaler: Upscaler) -> np.ndarray:
     is_grey = image.bands < 3
     colours = np.repeat(pixels[:, :, :1], 3, axis=2) if is_grey else pixels[:, :, :3]
     inner = box.within(outer)
-    if picture.has_alpha:
+    if has_alpha:
         both = np.concatenate([colours, pixels[:, :, -1:]], axis=2)
         high = upscale_transparent(both[None], inner, upscaler)[0]
     else:
@@ -119,7 +119,7 @@ def write_image(
         source: the image file that the pixels come from.
         options: how to write it.
     """
-    _write(path, pyvips.Image.new_from_array(pixels), source, options)
+    _write(path, pyvips.Image.new_from_array(pixels), open_picture(source), source, options)
 
 
 def write_block(path: Path, pixels: np.ndarray) -> None:
@@ -143,7 +143,8 @@ def join_blocks(
         source: the image file that they come from.
         options: how to write it.
     """
-    original = open_picture(source).image
+    picture = open_picture(source)
+    original = picture.image
     kind = np.uint16 if original.format == "ushort" else np.uint8
     sizes = [(SCALE * box.width, SCALE * box.height) for box in boxes]
     images = [
@@ -158,11 +159,12 @@ def join_blocks(
         images, across=across, hspacing=sizes[0][0], vspacing=sizes[0][1]
     )
     whole = joined.crop(0, 0, SCALE * original.width, SCALE * original.height)
-    _write(path, whole, source, options)
+    _write(path, whole, picture, source, options)
 
 
-def _write(path: Path, image: pyvips.Image, source: str, options: OutputOptions) -> None:
-    picture = open_picture(source)
+def _write(
+    path: Path, image: pyvips.Image, picture: Picture, source: str, options: OutputOptions
+) -> None:
     metadata = read_metadata(source, picture)
     size = options.size_of(
         picture.image.width, picture.image.height, metadata.orientation in TURNED

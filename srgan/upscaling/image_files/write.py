@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,25 @@ BIG = 3_000_000_000
 """Bytes of pixels from which on a TIFF file has to be a BigTIFF one."""
 AVIF_EFFORT = 1
 """Of 0 to 9: more takes many times as long for files that are a tenth smaller."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a writer is given.
+
+    Attributes:
+        image: of libvips, as the format has it.
+        source: what it was made from.
+        metadata: of the source.
+        exif: of the result.
+        quality: 1 to 100; None for no loss.
+    """
+
+    image: Any
+    source: Picture
+    metadata: Metadata
+    exif: bytes | None
+    quality: int | None
 
 
 def write_picture(
@@ -54,13 +74,14 @@ def write_picture(
     exif = metadata.exif
     if exif is not None:
         exif = exif_data.changed(exif, image.width, image.height, upright=not target.is_turned)
+    result = Result(image, source, metadata, exif, quality)
     if target in (formats.HEIC, formats.JXL):
-        _write_by_plugin(path, image, exif, source.cicp, quality)
+        _write_by_plugin(path, result)
     elif target == formats.BMP:
         write_bmp(path, image, metadata.resolution)
     else:
         with open(path, "w+b") as file:
-            WRITERS[target](file, image, source, metadata, exif, quality)
+            WRITERS[target](file, result)
 
 
 def _resized(image: Any, size: tuple[int, int], has_alpha: bool) -> Any:
@@ -105,56 +126,38 @@ def _as_the_format_has_it(image: Any, source: Picture, metadata: Metadata, targe
     return image
 
 
-def _write_png(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
-    has_profile = bool(image.get_typeof("icc-profile-data"))
+def _write_png(file: IO[bytes], result: Result) -> None:
+    has_profile = bool(result.image.get_typeof("icc-profile-data"))
     kept = png.TEXT | png.COLOURS - ({b"sRGB"} if has_profile else set())
-    chunks = [one for one in metadata.chunks if one.kind in kept]
-    if source.kind != formats.PNG and image.get_typeof("xmp-data"):
-        chunks.append(png.xmp_chunk(bytes(image.get("xmp-data"))))
-    if source.cicp is not None and source.kind != formats.PNG:
-        chunks.append(png.Chunk(b"cICP", bytes((*source.cicp, 0, 1))))
-    if exif is not None:
-        chunks.append(png.Chunk(b"eXIf", exif))
-    if metadata.resolution is not None:
-        chunks.append(png.resolution_chunk(metadata.resolution))
+    chunks = [one for one in result.metadata.chunks if one.kind in kept]
+    if result.source.kind != formats.PNG and result.image.get_typeof("xmp-data"):
+        chunks.append(png.xmp_chunk(bytes(result.image.get("xmp-data"))))
+    if result.source.cicp is not None and result.source.kind != formats.PNG:
+        chunks.append(png.Chunk(b"cICP", bytes((*result.source.cicp, 0, 1))))
+    if result.exif is not None:
+        chunks.append(png.Chunk(b"eXIf", result.exif))
+    if result.metadata.resolution is not None:
+        chunks.append(png.resolution_chunk(result.metadata.resolution))
     write = png.ChunkWriter(file, chunks).write
     # As fast as without filters at libvips's level of 6, and a third smaller.
-    _save(image.pngsave_target, file, write, filter="all", compression=3, keep="icc")
+    _save(result.image.pngsave_target, file, write, filter="all", compression=3, keep="icc")
 
 
-def _write_jpeg(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
-    segments = [jpeg.jfif_header(metadata.resolution)]
-    if exif is not None:
-        segments.append(jpeg.Segment(jpeg.APP1, PREFIX + exif))
+def _write_jpeg(file: IO[bytes], result: Result) -> None:
+    segments = [jpeg.jfif_header(result.metadata.resolution)]
+    if result.exif is not None:
+        segments.append(jpeg.Segment(jpeg.APP1, PREFIX + result.exif))
     # A JPEG file's XMP and IPTC data go over as they are.
-    keep = "icc" if source.kind == formats.JPEG else "icc|xmp|iptc"
-    fitting = [one for one in (*segments, *metadata.segments) if len(one.data) <= jpeg.LARGEST]
+    keep = "icc" if result.source.kind == formats.JPEG else "icc|xmp|iptc"
+    segments += result.metadata.segments
+    fitting = [one for one in segments if len(one.data) <= jpeg.LARGEST]
     write = jpeg.SegmentWriter(file, fitting).write
-    _save(image.jpegsave_target, file, write, Q=quality, subsample_mode="off", keep=keep)
+    how = {"Q": result.quality, "subsample_mode": "off", "keep": keep}
+    _save(result.image.jpegsave_target, file, write, **how)
 
 
-def _write_tiff(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
+def _write_tiff(file: IO[bytes], result: Result) -> None:
+    image = result.image
     size = image.width * image.height * image.bands * (2 if image.format == "ushort" else 1)
     _save(
         image.tiffsave_target,
@@ -165,54 +168,34 @@ def _write_tiff(
         bigtiff=size > BIG,
         keep="icc|xmp|iptc|other",
     )
-    extra_is_alpha = source.has_alpha or image.bands in (1, 3)
-    tiff.rewrite_tags(file, exif, metadata.resolution, extra_is_alpha)
+    extra_is_alpha = result.source.has_alpha or image.bands in (1, 3)
+    tiff.rewrite_tags(file, result.exif, result.metadata.resolution, extra_is_alpha)
 
 
-def _write_webp(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
-    how = {"lossless": True} if quality is None else {"Q": quality}
-    if exif is None:
+def _write_webp(file: IO[bytes], result: Result) -> None:
+    image = result.image
+    how = {"lossless": True} if result.quality is None else {"Q": result.quality}
+    if result.exif is None:
         _save(image.webpsave_target, file, file.write, keep="icc|xmp", **how)
         return
-    writer = webp.ExifWriter(file, exif, image.width, image.height, image.bands in (2, 4))
+    writer = webp.ExifWriter(file, result.exif, image.width, image.height, image.bands in (2, 4))
     _save(image.webpsave_target, file, writer.write, keep="icc|xmp", **how)
     writer.finish()
 
 
-def _write_gif(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
-    _save(image.gifsave_target, file, file.write, keep="none")
+def _write_gif(file: IO[bytes], result: Result) -> None:
+    _save(result.image.gifsave_target, file, file.write, keep="none")
 
 
-def _write_avif(
-    file: IO[bytes],
-    image: Any,
-    source: Picture,
-    metadata: Metadata,
-    exif: bytes | None,
-    quality: int | None,
-) -> None:
-    keep = "icc|xmp"
-    if exif is not None:
-        for name, (type_, value) in _exif_fields(exif).items():
+def _write_avif(file: IO[bytes], result: Result) -> None:
+    image, quality, keep = result.image, result.quality, "icc|xmp"
+    if result.exif is not None:
+        for name, (type_, value) in _exif_fields(result.exif).items():
             image.set_type(type_, name, value)
-        across, down = metadata.resolution or UNKNOWN
+        across, down = result.metadata.resolution or UNKNOWN
         image = image.copy(xres=across, yres=down)
         keep += "|exif"
-    bits = 8 if image.format == "uchar" else 10 if source.bits <= 10 else 12
+    bits = 8 if image.format == "uchar" else 10 if result.source.bits <= 10 else 12
     how = {"lossless": True} if quality is None else {"Q": quality, "subsample_mode": "off"}
     _save(
         image.heifsave_target,
@@ -224,8 +207,8 @@ def _write_avif(
         keep=keep,
         **how,
     )
-    if source.cicp is not None:
-        isobmff.set_colours(file, *source.cicp)
+    if result.source.cicp is not None:
+        isobmff.set_colours(file, *result.source.cicp)
 
 
 def _exif_fields(exif: bytes) -> dict[str, tuple[int, Any]]:
@@ -237,7 +220,7 @@ def _exif_fields(exif: bytes) -> dict[str, tuple[int, Any]]:
     return {name: (image.get_typeof(name), image.get(name)) for name in names}
 
 
-WRITERS: dict[Format, Callable[..., None]] = {
+WRITERS: dict[Format, Callable[[IO[bytes], Result], None]] = {
     formats.PNG: _write_png,
     formats.JPEG: _write_jpeg,
     formats.TIFF: _write_tiff,
@@ -247,9 +230,8 @@ WRITERS: dict[Format, Callable[..., None]] = {
 }
 
 
-def _write_by_plugin(
-    path: Path, image: Any, exif: bytes | None, cicp: tuple[int, int] | None, quality: int | None
-) -> None:
+def _write_by_plugin(path: Path, result: Result) -> None:
+    image, quality, exif = result.image, result.quality, result.exif
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     xmp = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else None
     if format_of(path.name) == formats.JXL:
@@ -257,7 +239,7 @@ def _write_by_plugin(
         return
     has_profile = bool(image.get_typeof("icc-profile-data"))
     icc = bytes(image.get("icc-profile-data")) if has_profile else None
-    write_heic(path, pixels, quality, exif, icc, xmp, cicp)
+    write_heic(path, pixels, quality, exif, icc, xmp, result.source.cicp)
 
 
 def _save(
