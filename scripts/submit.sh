@@ -44,13 +44,21 @@ done
 [[ "$profile" == */* ]] || profile="$root/conf/$profile.conf"
 [[ -f "$profile" ]] || fail "no profile $profile; one of: $(cd "$root/conf" && echo *.conf)"
 
+[[ -x "$root/.venv/bin/python" ]] || fail "no environment; make it: bash scripts/setup.sh" 69
+given=" ${spark[*]-} "
+if [[ "$given" == *" --master"[\ =]* || "$given" == *[\ =]spark.master=* ]]; then
+    master=given
+else
+    master="$("$root/.venv/bin/python" "$root/jobs/runtime/properties.py" "$profile" 2>&1)" ||
+        fail "$master"
+fi
+
 cluster="${SPARK_CLUSTER_FOLDER:-$root/runs/cluster}"
-if [[ -f "$cluster/master" && " ${spark[*]-} " != *" --master"[\ =]* ]] &&
-    grep -q '^spark\.master *spark://' "$profile"; then
+if [[ -f "$cluster/master" && "$master" == spark://* ]]; then
     spark=(--master "$(<"$cluster/master")" "${spark[@]}")
 fi
 
-if grep -q '^spark\.master *yarn' "$profile"; then
+if [[ "$master" == yarn* ]]; then
     archive="$root/runs/environment.tar.gz"
     spark=(--archives "$archive#environment" "${spark[@]}")
     [[ -n "$dry_run" || -f "$archive" ]] ||
@@ -65,7 +73,6 @@ if [[ -n "$dry_run" ]]; then
     echo
     exit 0
 fi
-[[ -f "$root/.venv/bin/activate" ]] || fail "no environment; make it: bash scripts/setup.sh" 69
 # shellcheck disable=SC1091
 source "$root/.venv/bin/activate"
 exec "${command[@]}"

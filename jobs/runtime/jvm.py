@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,19 @@ def driver_jvm() -> Any:
     if first:
         send_logs_to(Path("/dev/null"))
     return SparkContext._jvm
+
+
+def submit_options() -> list[str]:
+    """The options that spark-submit was given before the job; none where it did not start this."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return []
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    options = [os.fsdecode(word) for word in words]
+    job = sys.argv[0]
+    return options[: options.index(job)] if job in options else options
 
 
 def print_to_terminal(line: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from pyspark import SparkConf
 
 from jobs.runtime.errors import UsageError
-from jobs.runtime.jvm import driver_jvm
+from jobs.runtime.jvm import driver_jvm, submit_options
+from jobs.runtime.properties import MASTER, read_profile
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,12 @@ def read_cluster() -> Cluster:
     """The cluster of the profile that this process was submitted with.
 
     Raises:
-        UsageError: the profile contradicts itself; the message names the key.
+        UsageError: the profile contradicts itself, or names no master; the message names the key.
     """
     driver_jvm()
+    _check_profile(submit_options())
     conf = SparkConf()
-    master = conf.get("spark.master", "local[*]") or "local[*]"
+    master = conf.get(MASTER, "local[*]") or "local[*]"
     if master.startswith("local"):
         memory = conf.get("spark.driver.memory", "1g")
         return Cluster(f"local[{_local_cores(master)}]", 1, _local_cores(master), memory or "1g")
@@ -65,7 +69,8 @@ def read_cluster() -> Cluster:
     else:
         executors = _positive_int(conf, "spark.executor.instances")
     memory = conf.get("spark.executor.memory", "1g") or "1g"
-    gpus = int(conf.get("spark.executor.resource.gpu.amount", "0") or 0)
+    gpus_key = "spark.executor.resource.gpu.amount"
+    gpus = _positive_int(conf, gpus_key) if conf.get(gpus_key, "0") != "0" else 0
     return Cluster(master, executors, cores, memory, gpus)
 
 
@@ -79,6 +84,14 @@ def mebibytes(memory: str) -> int:
     if match is None or int(match[1]) == 0:
         raise UsageError(f"profile: memory {memory!r}: expected a size such as 2g or 900m")
     return int(match[1]) << {"g": 10, "t": 20}.get(match[2], 0)
+
+
+def _check_profile(options: Sequence[str]) -> None:
+    """Refuse a profile of which Spark would pass over something, and take a default instead."""
+    files = [value for name, value in pairwise(options) if name == "--properties-file"]
+    has_master = "--master" in options or any(one.startswith(f"{MASTER}=") for one in options)
+    if files:
+        read_profile(files[-1], has_master=has_master)
 
 
 def _local_cores(master: str) -> int:

@@ -66,7 +66,8 @@ def read_workers(path: Path) -> list[Worker]:
         UsageError: no such file, or a line that cannot be understood, named by its number.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors put a byte order mark in front.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); name another with --workers") from None
     workers: list[Worker] = []
