@@ -52,6 +52,7 @@ from jobs.runtime.errors import (
     exit_code_of,
     one_line,
 )
+from jobs.runtime.places import local_path
 from jobs.runtime.workers_file import Worker, read_workers
 
 LOG = logging.getLogger("cluster")
@@ -170,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("action", choices=[*ACTIONS, "node"], metavar="start|stop|status|sync")
     parser.add_argument(
-        "--workers", type=Path, default=ROOT / "conf" / "workers", help="[conf/workers]"
+        "--workers", type=local_path, default=ROOT / "conf" / "workers", help="[conf/workers]"
     )
     parser.add_argument(
         "--bind",

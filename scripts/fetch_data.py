@@ -33,7 +33,8 @@ from debian_source import find_parts
 from large_file import fetch_large_file, open_atomically
 from weight_sources import find_weights
 
-from jobs.runtime.errors import EXIT_OK, UnavailableError, exit_code_of, one_line
+from jobs.runtime.errors import EXIT_OK, JobError, UnavailableError, exit_code_of, one_line
+from jobs.runtime.places import local_path, plain_path
 from lenet.errors import BadDataError, MissingDataError
 
 if sys.version_info >= (3, 11):
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", choices=sorted(catalog))
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="folder to fill [the catalog's, in data]"
+        "--to", type=local_path, metavar="DIR", help="folder to fill [the catalog's, in data]"
     )
     parser.add_argument(
         "--source",
@@ -68,8 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     entry = catalog[options.dataset]
     try:
-        fetch(options.dataset, entry, options.to or DATA / entry["folder"], options.source)
-    except (BadDataError, MissingDataError, UnavailableError, OSError) as error:
+        source = plain_path(options.source)
+        fetch(options.dataset, entry, options.to or DATA / entry["folder"], source)
+    except (BadDataError, MissingDataError, JobError, OSError) as error:
         print(f"fetch_data: error: {one_line(error)}", file=sys.stderr)
         return exit_code_of(error)
     return EXIT_OK

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if remote.is_remote(options.study):
             raise UsageError(f"--study {options.study}: must be a local folder")
-        options.study = Path(options.study)
+        options.study = Path(remote.plain_path(options.study))
         options.action(options)
     except Exception as error:
         if not hasattr(error, "exit_code") and not isinstance(error, OSError):
@@ -61,7 +61,8 @@ def prepare(options: argparse.Namespace) -> None:
     from studies.prepare import prepare as render
 
     methods, images = split_paths(options.runs), split_paths(options.images)
-    study = render(options.study, methods, images, options.lpips_weights)
+    weights = options.lpips_weights and remote.plain_path(options.lpips_weights)
+    study = render(options.study, methods, images, weights)
     print(f"{len(study.methods)} methods on {len(study.images)} images: {options.study}")
     print(f"next: python scripts/mos.py serve --study {options.study}")
 

@@ -37,6 +37,7 @@ from jobs.runtime.errors import (
     one_line,
 )
 from jobs.runtime.lock import FolderLock
+from jobs.runtime.places import local_path
 
 LOCK_FILE = ".nightly.lock"
 REPORT_FILE = "report.html"
@@ -50,7 +51,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--config", type=Path, default=ROOT / "conf" / "nightly.toml")
+    parser.add_argument("--config", type=local_path, default=ROOT / "conf" / "nightly.toml")
     parser.add_argument("--max-accuracy-drop", type=float, help="0 to 1, of top-1 accuracy")
     parser.add_argument("--max-slowdown", type=float, help="0 to 1, of the usual speed")
     overrides = vars(parser.parse_args())
@@ -58,7 +59,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
     try:
         config = read_config(overrides.pop("config"), overrides)
-        runs = ROOT / config.runs
+        runs = config.folder
         with closing(FolderLock(str(runs), LOCK_FILE, "runs in the --config")):
             return _night(config, runs)
     except BusyError:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from reports.page import write_page
 from reports.text import render_text
 
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import EXIT_MISSING_DATA, EXIT_OK
+from jobs.runtime.places import local_path
 
 
 def main() -> int:
@@ -23,8 +23,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the page [DIR/report.html]")
+    parser.add_argument("--runs", type=local_path, default=ROOT / "runs", metavar="DIR")
+    parser.add_argument(
+        "--output", type=local_path, metavar="FILE", help="the page [DIR/report.html]"
+    )
     parser.add_argument("--format", choices=("html", "markdown"), default="html")
     options = parser.parse_args()
     if not options.runs.is_dir():

@@ -22,6 +22,7 @@ from reports.text import table, table_of_runs
 
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import EXIT_OK, JobError, MissingDataError
+from jobs.runtime.places import local_path
 from jobs.runtime.strict_json import to_json
 
 
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, act in (("list", _list), ("show", _show), ("compare", _compare), ("clean", _clean)):
         verb = verbs.add_parser(name)
         verb.set_defaults(act=act)
-        verb.add_argument("--runs", type=Path, default=ROOT / "runs", metavar="DIR")
+        verb.add_argument("--runs", type=local_path, default=ROOT / "runs", metavar="DIR")
         if name == "show":
             verb.add_argument("run")
         elif name == "compare":

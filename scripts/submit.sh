@@ -41,6 +41,8 @@ while (($#)); do
         *) spark+=("$1") && shift ;;
     esac
 done
+profile="${profile#file://}"
+profile="${profile/#\~\//$HOME/}"
 [[ "$profile" == */* ]] || profile="$root/conf/$profile.conf"
 [[ -f "$profile" ]] || fail "no profile $profile; one of: $(cd "$root/conf" && echo *.conf)"
 

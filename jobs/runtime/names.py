@@ -10,8 +10,13 @@ from jobs.runtime.errors import UsageError
 
 
 def split_paths(paths: str) -> list[str]:
-    """The paths of a list with commas, without what is empty and without closing slashes."""
-    return [path.strip().rstrip("/") for path in paths.split(",") if path.strip()]
+    """The paths of a list with commas, without what is empty and without closing slashes.
+
+    Raises:
+        UsageError: see `plain_path`.
+    """
+    parts = [path.strip() for path in paths.split(",")]
+    return [remote.plain_path(path).rstrip("/") or "/" for path in parts if path]
 
 
 def short_names(paths: Sequence[str], option: str) -> list[str]:

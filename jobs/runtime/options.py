@@ -15,6 +15,8 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.runtime.errors import UsageError
+from jobs.runtime.places import plain_path, plain_paths
+from jobs.runtime.remote import check_scheme
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,7 +64,7 @@ def parse_options(
     config = given.pop("config")
     from_file = _read_config(model, config) if config else {}
     try:
-        return model.model_validate({**from_file, **given})
+        return model.model_validate(_with_plain_paths({**from_file, **given}, given, config))
     except ValidationError as error:
         raise UsageError(_describe(error.errors(), given, config)) from error
 
@@ -106,6 +108,7 @@ def read_toml(path: str) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, or is not TOML.
     """
+    path = plain_path(path)
     try:
         # Some editors put a byte order mark in front.
         with open(path, encoding="utf-8-sig", newline="") as file:
@@ -129,6 +132,26 @@ def _read_config(model: type[BaseModel], path: str) -> dict[str, Any]:
     return values
 
 
+def _with_plain_paths(
+    values: dict[str, Any], given: dict[str, Any], config: str | None
+) -> dict[str, Any]:
+    """The values with paths as the jobs know them, whichever options are paths."""
+    plain = dict(values)
+    for name, value in values.items():
+        if isinstance(value, str):
+            try:
+                plain[name] = plain_path(value) if name == "run_dir" else plain_paths(value)
+                for path in plain[name].split(","):
+                    check_scheme(path.strip())
+            except UsageError as error:
+                raise UsageError(f"{_place(name, given, config)} {error}") from error
+    return plain
+
+
+def _place(name: str, given: dict[str, Any], config: str | None) -> str:
+    return f"--{name.replace('_', '-')}" if name in given else f"key '{name}' in {config}"
+
+
 def _describe(details: Sequence[Any], given: dict[str, Any], config: str | None) -> str:
     lines = []
     for detail in details:
@@ -136,7 +159,7 @@ def _describe(details: Sequence[Any], given: dict[str, Any], config: str | None)
         if not name:
             lines.append(detail["msg"].removeprefix("Value error, "))
             continue
-        where = f"--{name.replace('_', '-')}" if name in given else f"key '{name}' in {config}"
+        where = _place(name, given, config)
         if detail["type"] == "extra_forbidden":
             lines.append(f"{where}: there is no such option")
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,20 +13,13 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem, make_path_posix
 
 from jobs.runtime.errors import MissingDataError, UsageError
+from jobs.runtime.places import is_remote, plain_path
 
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
 fsspec.register_implementation("hdfs", "jobs.runtime.hdfs.Hdfs", clobber=True)
 
-URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
-
 # A local file's size and time of change, which tell whether it is still what was copied.
 Mark = tuple[int, int]
-
-
-def is_remote(path: str) -> bool:
-    """Whether `path` is a URL of a file system other than this machine's."""
-    found = URL.match(path)
-    return found is not None and found[1] not in ("file", "local")
 
 
 def file_system(path: str) -> tuple[Any, str]:
@@ -38,20 +30,26 @@ def file_system(path: str) -> tuple[Any, str]:
     Raises:
         UsageError: nothing here knows the scheme of the URL.
     """
-    found = URL.match(path)
-    if found is None or not is_remote(path):
-        inner = make_path_posix(path[found.end() :] if found else path)
+    if not is_remote(path):
+        inner = make_path_posix(plain_path(path))
         return LocalFileSystem(), inner.rstrip("/") or "/"
-    try:
-        system = fsspec.get_filesystem_class(found[1])
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"{path}: no file system {found[1]}:// is known here") from error
+    system = _class_for(path)
     return system(**system._get_kwargs_from_urls(path)), system._strip_protocol(path)
+
+
+def check_scheme(path: str) -> None:
+    """Refuse a URL of which nothing here knows the scheme, such as a mistyped one.
+
+    Raises:
+        UsageError: see above.
+    """
+    if is_remote(path):
+        _class_for(path)
 
 
 def absolute(path: str) -> str:
     """A path that means the same on executors, which have working directories of their own."""
-    return path if is_remote(path) else os.path.abspath(path)
+    return path if is_remote(path) else os.path.abspath(plain_path(path))
 
 
 @contextlib.contextmanager
@@ -178,3 +176,11 @@ def _relative(name: str, root: str) -> str:
     path = name.partition("://")[2].partition("/")[2] if "://" in name else name
     base = root.partition("://")[2].partition("/")[2] if "://" in root else root
     return path.lstrip("/")[len(base.strip("/")) :].lstrip("/")
+
+
+def _class_for(url: str) -> Any:
+    scheme = url.partition("://")[0]
+    try:
+        return fsspec.get_filesystem_class(scheme)
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"{url}: no file system {scheme}:// is known here; try hdfs://") from error

@@ -80,7 +80,7 @@ class RunFolder:
             BusyError: another run holds it.
             JobError: it cannot be created or written.
         """
-        url = run_dir or _new_folder(job)
+        url = remote.plain_path(run_dir) if run_dir else _new_folder(job)
         path = _staging_folder(url) if remote.is_remote(url) else Path(url).absolute()
         locks = [FolderLock(str(path), LOCK_FILE, "--run-dir")]
         folder = cls(path, url if remote.is_remote(url) else str(path), locks)

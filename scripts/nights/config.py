@@ -7,8 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import UsageError
 from jobs.runtime.options import read_toml
+from jobs.runtime.places import is_remote, plain_path
 
 Value = str | int | float | bool
 
@@ -50,6 +52,18 @@ class Nightly(BaseModel):
     max_slowdown: float = Field(0.3, ge=0, le=1, description="share of the usual speed")
     compare_with: int = Field(7, ge=1, description="nights whose median is the usual")
     jobs: list[NightlyJob] = Field(min_length=1)
+
+    @field_validator("runs")
+    @classmethod
+    def _runs_are_here(cls, runs: str) -> str:
+        if is_remote(runs):
+            raise ValueError("must be on this machine")
+        return plain_path(runs)
+
+    @property
+    def folder(self) -> Path:
+        """Of the nights."""
+        return ROOT / self.runs
 
     @field_validator("jobs")
     @classmethod
