@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve_one_request()
     try:
         return ACTIONS[options.action](options)
-    except JobError as error:
+    except (JobError, OSError) as error:
         print(f"cluster: error: {one_line(error)}", file=sys.stderr)
         return exit_code_of(error)
 
@@ -196,7 +196,7 @@ def _for_each(items: Sequence[Any], work: Callable[[Any], str]) -> int:
     def attempt(item: Any) -> tuple[Any, str, bool]:
         try:
             return item, work(item), True
-        except JobError as error:
+        except (JobError, OSError) as error:
             return item, one_line(error), False
 
     code = EXIT_OK

@@ -83,27 +83,31 @@ def _night(config: Nightly, runs: Path) -> int:
     earlier = [_runs_by_name(folder) for folder, _ in read_nights(runs) if folder != night]
     regressions = find_regressions(_runs_by_name(night), earlier, config)
     write_night(night, started, outcomes, regressions)
-    _clean(runs, config.keep)
+    left = _clean(runs, config.keep)
     write_page(runs, runs / REPORT_FILE)
-    return _tell(outcomes, regressions, runs / REPORT_FILE)
+    return _tell(outcomes, regressions, left, runs / REPORT_FILE)
 
 
 def _runs_by_name(night: Path) -> RunsByName:
     return {run.name: run for run in find_runs(night) if run.is_ok}
 
 
-def _clean(runs: Path, keep: int) -> None:
+def _clean(runs: Path, keep: int) -> dict[Path, str]:
     folders = [folder for folder, _ in read_nights(runs)]
-    delete(superfluous({folder: find_runs(folder) for folder in folders}, folders, keep))
+    found = {folder: find_runs(folder) for folder in folders}
+    return delete(superfluous(found, folders, keep))
 
 
-def _tell(outcomes: list[Outcome], regressions: list[str], report: Path) -> int:
+def _tell(
+    outcomes: list[Outcome], regressions: list[str], left: dict[Path, str], report: Path
+) -> int:
     failed = [outcome for outcome in outcomes if not outcome.is_ok]
-    if not failed and not regressions:
+    if not (failed or regressions or left):
         return EXIT_OK
     sentences = [f"{len(failed)} of {len(outcomes)} jobs failed."] if failed else []
     sentences += [f"{outcome.name}: {outcome.error}." for outcome in failed]
     sentences += [f"Worse than usual: {'; '.join(regressions)}."] if regressions else []
+    sentences += [f"Not deleted: {folder}: {reason}." for folder, reason in left.items()]
     print(f"nightly: {' '.join(sentences)} See {report}", file=sys.stderr)
     return EXIT_FAILED
 

@@ -8,6 +8,7 @@ python scripts/report.py --format markdown
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from reports.page import write_page
@@ -33,6 +34,8 @@ def main() -> int:
         print(f"report: error: --runs {options.runs}: no such folder", file=sys.stderr)
         return EXIT_MISSING_DATA
     if options.format == "markdown":
+        # As other programs end whose reader (`| head`) has read enough.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         print(render_text(options.runs))
         return EXIT_OK
     output = options.output or options.runs / "report.html"

@@ -11,13 +11,14 @@ RUN is a run folder, or its name as `list` shows it.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nights.retention import delete, superfluous
-from reports.collect import RecordedRun, find_runs
+from nights.retention import delete, reasons_to_stay, superfluous
+from reports.collect import RecordedRun, search
 from reports.text import table, table_of_runs
 
 from jobs.runtime.cluster_state import ROOT
@@ -32,7 +33,12 @@ def main() -> int:
     try:
         if not options.runs.is_dir():
             raise MissingDataError(f"--runs {options.runs}: no such folder")
-        options.act(options, find_runs(options.runs))
+        # As other programs end whose reader (`| head`) has read enough.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        runs, odd = search(options.runs)
+        for line in odd:
+            print(f"runs: left out {line}", file=sys.stderr)
+        options.act(options, list(runs))
     except JobError as error:
         print(f"runs: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -74,7 +80,7 @@ def _show(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
 def _compare(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
     first, second = (_find(name, runs) for name in options.run)
     for title in ("options", "cluster", "metrics"):
-        one, other = _flat(first.result[title]), _flat(second.result[title])
+        one, other = (_flat(run.result.get(title) or {}) for run in (first, second))
         names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
         print(f"\n{title}" + ("" if names else ": the same"))
         if names:
@@ -88,8 +94,13 @@ def _clean(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
         members = [run for run in runs if run.job == job]
         by_folder = {run.folder: [run] for run in members}
         doomed += superfluous(by_folder, list(by_folder), options.keep)
-    delete(doomed)
-    print(f"deleted {len(doomed)} of {len(runs)} runs")
+    kept = {run.folder for run in runs} - set(doomed)
+    left = reasons_to_stay(doomed, kept, options.runs)
+    left |= delete([folder for folder in doomed if folder not in left])
+    print(f"deleted {len(doomed) - len(left)} of {len(runs)} runs")
+    for run in runs:
+        if run.folder in left:
+            print(f"left {run.name}: {left[run.folder]}")
 
 
 def _find(name: str, runs: list[RecordedRun]) -> RecordedRun:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Submission, spark_submit
+from nights.retention import is_output
 from PIL import Image
 
 from lenet.idx import read_digits
@@ -27,6 +28,7 @@ def trained(mnist: str, tmp_path_factory: pytest.TempPathFactory) -> Submission:
 @pytest.mark.slow
 def test_one_epoch_reads_most_digits(trained: Submission) -> None:
     assert trained.code == 0, trained.err
+    assert all(is_output(path.name) for path in trained.run_dir.iterdir())
     result = trained.result
     metrics = result["metrics"]
     assert result["status"] == "ok"

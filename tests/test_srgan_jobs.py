@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from conftest import ROOT, Submission, spark_submit
+from nights.retention import is_output
 from PIL import Image
 from srgan_samples import sample_pixels, write_lpips, write_samples
 
@@ -67,6 +68,7 @@ def test_two_ranks_train_both_phases(trained: Submission) -> None:
 @pytest.mark.slow
 def test_the_run_folder_holds_models_and_pictures(trained: Submission) -> None:
     names = {path.name for path in trained.run_dir.iterdir()}
+    assert all(map(is_output, names))
     assert {"srresnet.safetensors", "srgan.safetensors", "options.json", "log.txt"} <= names
     assert list(trained.run_dir.glob("tensorboard/*tfevents*"))
     with Image.open(trained.run_dir / "pictures" / "srgan-000000004.png") as picture:
@@ -92,6 +94,7 @@ def test_models_are_judged_beside_bicubic(
     expected = trained.result["metrics"]["test_sets"]["test"]
     assert found["srgan"]["psnr_y"] == pytest.approx(expected["psnr_y"], abs=0.01)
     assert found["bicubic"]["ssim_y"] == pytest.approx(expected["bicubic_ssim_y"], abs=1e-6)
+    assert all(is_output(path.name) for path in done.run_dir.iterdir())
     with open(done.run_dir / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from reports.recorded import Night, OddFileError, read_recorded
+
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.run_folder import write_atomically
 from jobs.runtime.strict_json import to_json
+from jobs.runtime.text import in_one_line
 from nights.config import NightlyJob
 
 NIGHT_FILE = "night.json"
@@ -75,11 +78,20 @@ def read_nights(runs: Path) -> list[tuple[Path, Mapping[str, Any]]]:
     """The folders of all finished nights and their night.json, the oldest first."""
     found = []
     for path in sorted(runs.glob(f"*/{NIGHT_FILE}")):
-        try:
-            found.append((path.parent, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError):
-            continue
+        with contextlib.suppress(OddFileError):
+            found.append((path.parent, read_recorded(path, Night, defaults=True)))
     return found
+
+
+def odd_nights(runs: Path) -> list[str]:
+    """The nights whose night.json is none, each with the reason."""
+    odd = []
+    for path in sorted(runs.glob(f"*/{NIGHT_FILE}")):
+        try:
+            read_recorded(path, Night)
+        except OddFileError as error:
+            odd.append(f"{in_one_line(path.parent.name)}: {error}")
+    return odd
 
 
 def _run(command: Sequence[str], name: str, job: str, night: Path, seconds: float) -> Outcome:

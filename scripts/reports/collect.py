@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
+from jobs.runtime.text import in_one_line
+from reports.recorded import OddFileError, Result, moment, read_recorded
 
 # How fast a job did its work: the metric and its unit.
 RATES = {
@@ -46,7 +47,7 @@ class RecordedRun:
     @property
     def started(self) -> datetime:
         """When it began."""
-        return datetime.fromisoformat(self.result["started"])
+        return moment(self.result["started"])
 
     @property
     def seconds(self) -> float:
@@ -101,28 +102,39 @@ class RecordedRun:
     def _by_test_set(self, metric: str) -> dict[str, float]:
         found = {}
         for test_set, scores in self.metrics.get("test_sets", {}).items():
-            values = scores if "psnr_y" in scores else list(scores.values())[-1]
+            by_method = [values for values in scores.values() if isinstance(values, Mapping)]
+            values = by_method[-1] if by_method else scores
             if values.get(metric) is not None:
                 found[test_set] = float(values[metric])
         return found
 
 
+class Found(NamedTuple):
+    """What lies below a folder."""
+
+    runs: Sequence[RecordedRun]
+    """The oldest first."""
+    odd: Sequence[str]
+    """Results that are none, each with the reason."""
+
+
+def search(root: Path) -> Found:
+    """All runs below a folder."""
+    runs, odd = [], []
+    for path in sorted(root.rglob(RESULT_FILE)):
+        name = in_one_line(str(path.parent.relative_to(root)))
+        try:
+            result = read_recorded(path, Result)
+        except OddFileError as error:
+            odd.append(f"{name}: {error}")
+            continue
+        runs.append(RecordedRun(path.parent, name, {"error": None, "metrics": {}, **result}))
+    return Found(sorted(runs, key=lambda run: (run.started, run.name)), odd)
+
+
 def find_runs(root: Path) -> list[RecordedRun]:
     """All runs below a folder, the oldest first; what is no whole result.json is passed over."""
-    runs = []
-    for path in root.rglob(RESULT_FILE):
-        try:
-            run = RecordedRun(
-                path.parent,
-                str(path.parent.relative_to(root)),
-                # Earlier versions wrote NaN and Infinity, which no median is to be spoilt by.
-                json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None),
-            )
-            _ = (run.job, run.is_ok, run.started, run.seconds, run.quality)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-        runs.append(run)
-    return sorted(runs, key=lambda run: (run.started, run.name))
+    return list(search(root).runs)
 
 
 def last_lines(run: RecordedRun, count: int = 12) -> list[str]:

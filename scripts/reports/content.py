@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +15,10 @@ from studies.study import STUDY_FILE, read_study
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 from jobs.runtime.errors import JobError, one_line
+from jobs.runtime.text import in_one_line
 from reports.charts import Points
 from reports.collect import RecordedRun
+from reports.recorded import OddFileError, Scaling, read_recorded
 
 LOG = logging.getLogger(__name__)
 
@@ -59,8 +61,11 @@ def learning_curves(runs: Sequence[RecordedRun]) -> list[tuple[str, str, str, st
     """Name, title, x, unit and series: the newest trainings over each other."""
     lenet: Series = {}
     for run in _newest(runs, "train_lenet"):
-        entries = [entry for entry in run.metrics["history"] if "test_accuracy" in entry]
-        lenet[run.name] = [(entry["epoch"], 100 * entry["test_accuracy"]) for entry in entries]
+        points = [
+            (entry.get("epoch"), entry.get("test_accuracy"))
+            for entry in run.metrics.get("history", ())
+        ]
+        lenet[run.name] = [(x, 100 * y) for x, y in points if None not in (x, y)]
     loss: Series = {}
     for run in _newest(runs, "train_srgan"):
         points = _scalars(run.folder / "tensorboard", "Loss")
@@ -89,12 +94,9 @@ def scaling_tables(root: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Where, and the content of each scaling.json below a folder."""
     found: list[tuple[str, Mapping[str, Any]]] = []
     for path in sorted(root.rglob("scaling.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(content, dict) and "rows" in content:
-            found.append((str(path.parent.relative_to(root)), content))
+        with contextlib.suppress(OddFileError):
+            content = read_recorded(path, Scaling, defaults=True)
+            found.append((in_one_line(str(path.parent.relative_to(root))), content))
     return found
 
 
@@ -108,7 +110,7 @@ def studies(root: Path) -> list[tuple[str, Results]]:
             LOG.warning("left out: %s", one_line(error))
             continue
         if results.scores:
-            found.append((str(path.parent.relative_to(root)), results))
+            found.append((in_one_line(str(path.parent.relative_to(root))), results))
     return found
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from nights.night import read_nights
+from nights.night import odd_nights, read_nights
 
 from jobs.runtime.run_folder import write_atomically
 from reports import content
 from reports.charts import line_chart
-from reports.collect import RecordedRun, find_runs, last_lines
+from reports.collect import RecordedRun, last_lines, search
 
 TEMPLATE_FOLDER = Path(__file__).parent
 LATEST = 20
@@ -29,7 +29,7 @@ def write_page(root: Path, output: Path) -> None:
 
 def render_page(root: Path) -> str:
     """The page's HTML."""
-    runs = find_runs(root)
+    runs, odd = search(root)
     nights = read_nights(root)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE_FOLDER),
@@ -38,11 +38,13 @@ def render_page(root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["figure"] = lambda value, form: "" if value is None else form % value
     judged = content.newest_with(runs, "pictures")
     confusion = content.newest_with(runs, "confusion")
     return environment.get_template("page.html.j2").render(
         written=datetime.now().astimezone(),
         night=nights[-1] if nights else None,
+        odd=[*odd_nights(root), *odd],
         latest=runs[: -LATEST - 1 : -1],
         history=[
             (name, title, unit, Markup(line_chart(name, "", unit, series)))
@@ -58,8 +60,8 @@ def render_page(root: Path) -> str:
         pictures=_pictures(judged) if judged else [],
         scaling=content.scaling_tables(root),
         studies=content.studies(root),
-        cluster=runs[-1].result["cluster"] if runs else None,
-        versions=runs[-1].result["versions"] if runs else None,
+        cluster=runs[-1].result.get("cluster") if runs else None,
+        versions=runs[-1].result.get("versions", {}) if runs else {},
     )
 
 
@@ -68,14 +70,17 @@ def _pictures(run: RecordedRun) -> Sequence[Mapping[str, Any]]:
     for picture in run.metrics["pictures"][:PICTURES]:
         try:
             versions = {
-                version: _data_url(run.folder / picture[version])
+                version: _data_url(run.folder, picture[version])
                 for version in ("bicubic", "upscaled", "original")
             }
-        except OSError:
+        except (OSError, ValueError, KeyError, TypeError):
             continue
         found.append({**picture, **versions})
     return found
 
 
-def _data_url(path: Path) -> str:
+def _data_url(folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError("a picture of somewhere else")
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nights.night import read_nights
+from nights.night import odd_nights, read_nights
 from studies.results import Results
 
+from jobs.runtime.text import number
 from reports import content
-from reports.collect import RecordedRun, find_runs, last_lines
+from reports.collect import RecordedRun, last_lines, search
 
 LATEST = 20
 
@@ -58,7 +59,7 @@ def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[
 
 def render_text(root: Path) -> str:
     """The report of all runs below a folder."""
-    runs = find_runs(root)
+    runs, odd = search(root)
     parts = ["# Deep learning jobs", ""]
     nights = read_nights(root)
     if nights:
@@ -71,6 +72,9 @@ def render_text(root: Path) -> str:
         parts += [f"- worse than usual: {line}" for line in night["regressions"]]
         parts.append("")
     parts += ["## Latest runs", "", table_of_runs(runs[: -LATEST - 1 : -1]) if runs else "none", ""]
+    odd = [*odd_nights(root), *odd]
+    if odd:
+        parts += ["## Left out", "", *(f"- {line}" for line in odd), ""]
     for run in content.failures(runs):
         log = ("    " + line for line in last_lines(run, 5))
         parts += [f"## {run.name} failed", "", str(run.result["error"]), "", *log, ""]
@@ -78,8 +82,8 @@ def render_text(root: Path) -> str:
         rows = [
             (
                 f"{row['executors']} x {row['cores']}",
-                row["error"] or f"{row['rate']:.4g}",
-                "" if row["error"] else f"{row['efficiency']:.2f}",
+                row["error"] or number(row["rate"], ".4g"),
+                "" if row["error"] else number(row["efficiency"], ".2f"),
             )
             for row in scaling["rows"]
         ]
