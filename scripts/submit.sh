@@ -42,7 +42,7 @@ while (($#)); do
     esac
 done
 profile="${profile#file://}"
-profile="${profile/#\~\//$HOME/}"
+profile="${profile/#\~\//${HOME:-}/}"
 [[ "$profile" == */* ]] || profile="$root/conf/$profile.conf"
 [[ -f "$profile" ]] || fail "no profile $profile; one of: $(cd "$root/conf" && echo *.conf)"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,14 @@ PHONE: dict[str, Any] = {
 class BrowserRater:
     """A page of a browser of its own, and what its rater has given."""
 
-    def __init__(self, browser: Browser, server: Server, seed: int, **context: Any) -> None:
+    def __init__(self, browser: Browser, server: Server, taste: int, **context: Any) -> None:
         self.context = browser.new_context(**context)
         self.page: Page = self.context.new_page()
         self.problems: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self._note)
         self.server = server
-        self.random = Random(seed)
+        self.taste = taste
         self.given: list[int] = []
 
     def _note(self, message: Any) -> None:
@@ -62,7 +62,7 @@ class BrowserRater:
             "place => document.querySelector('#count')?.textContent.match(/^\\d+/)?.[0] == place "
             "&& document.querySelector('#buttons button').ariaDisabled === 'false'",
             arg=position + 1,
-            timeout=20_000,
+            timeout=120_000,
         )
 
     def judge(self) -> int:
@@ -73,7 +73,8 @@ class BrowserRater:
         )
         rating = OPINION[self.server.version_of(bytes(data))]
         if rating in (2, 4):
-            rating += self.random.choice((-1, 0, 0, 1))
+            # The same picture again gets the same, or a rater would count only by chance.
+            rating += (-1, 0, 0, 1)[(self.taste + zlib.crc32(bytes(data))) % 4]
         self.given.append(rating)
         return rating
 
@@ -130,9 +131,12 @@ def with_keys_alone(browser: Browser, server: Server) -> BrowserRater:
     rater = BrowserRater(browser, server, 2, **DESKTOP)
     page = rater.page
     page.goto(server.invitation)
+    # The page gives its field the focus when it is first drawn, which is after it was loaded.
+    page.wait_for_selector("#name:focus")
     page.keyboard.type("keys")
     page.keyboard.press("Enter")
     page.wait_for_url("**/instructions")
+    page.wait_for_selector("a.main:focus")
     page.keyboard.press("Enter")
     for position in range(TRIALS):
         rating = rater.judge()
