@@ -7,11 +7,11 @@
         --input film.mp4 --output large
 
 The input is a file, a folder with everything below it, or a pattern. Results keep their names:
-PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, JPEG XL and GIF images, mp4, mkv and webm videos. The same
-command again does what is new or has changed, and what failed. The run folder receives failed.jsonl
-(a line for each file that could not be upscaled, or only in part because it is damaged: name,
-source, reason), log.txt and result.json, whose notes say of each file what its result does not
-keep.
+PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, JPEG XL and GIF images, mp4, m4v, mov, mkv and webm films.
+The same command again does what is new or has changed, and what failed. The run folder receives
+failed.jsonl (a line for each file that could not be upscaled, or only in part because it is
+damaged: name, source, reason), log.txt and result.json, whose notes say of each file what its
+result does not keep.
 """
 
 from __future__ import annotations
@@ -91,6 +91,23 @@ class Options(JobOptions):
         description="of JPEG, and of WebP, AVIF, HEIC and JPEG XL, which without this are stored "
         "without loss if their source was (95)",
     )
+    video_codec: Literal["auto", "h264", "hevc", "vp9", "av1"] = Field(
+        "auto",
+        description="of films; by itself H.264, HEVC for 10 bits and HDR, VP9 or AV1 in WebM",
+    )
+    crf: float | None = Field(
+        None,
+        ge=0,
+        le=63,
+        allow_inf_nan=False,
+        description="constant rate factor of films: less is better and larger; H.264 17, HEVC 18, "
+        "VP9 20, AV1 22 by themselves",
+    )
+    preset: str | None = Field(
+        None,
+        description="how long films may take to be small: ultrafast to placebo of H.264 and HEVC, "
+        "8 to 0 of VP9, 13 to 0 of AV1",
+    )
 
 
 def work(run: Run[Options]) -> dict[str, Any]:
@@ -110,6 +127,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         suffix=options.suffix,
         format=options.format,
         quality=options.quality,
+        video_codec=options.video_codec,
+        crf=options.crf,
+        preset=options.preset,
     )
     found = find_entries(source, output, written)
     for name in found.others:

@@ -15,9 +15,9 @@ import fsspec
 import pytest
 from conftest import ROOT, Submission, cluster_of, spark_submit
 from faults import on, running_job, unplug
+from films import frames_of, write_film
 from PIL import Image
 from srgan_samples import sample_pixels, write_samples
-from test_upscale_videos import frames_of, write_film
 
 from jobs.runtime.errors import BusyError
 from jobs.runtime.run_folder import RunFolder
@@ -59,6 +59,16 @@ def submit(job: str, *options: object, run_dir: str, here: Path) -> Submission:
 def read_json(url: str) -> dict[str, Any]:
     with fsspec.open(url) as file:
         return json.load(file)
+
+
+def test_a_process_with_a_client_may_fork(hdfs: str) -> None:
+    """Its children once waited for threads of the client that only their parent has."""
+    program = (
+        "import subprocess, sys; from jobs.runtime import remote; "
+        "remote.file_system(sys.argv[1])[0].ls('/'); "
+        "subprocess.run(['true'], preexec_fn=lambda: None)"
+    )
+    subprocess.run([sys.executable, "-c", program, hdfs], cwd=ROOT, check=True, timeout=120)
 
 
 def test_a_file_that_changed_without_changing_its_size(hdfs: str, tmp_path: Path) -> None:

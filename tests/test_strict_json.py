@@ -6,6 +6,8 @@ import ast
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +21,6 @@ from studies.output import RESULTS_FILE, write_results
 from studies.results import Comparison, Results, Score
 from studies.study import Measured, Study, StudyImage, write_study
 
-from jobs.runtime.job import Run, run_job
-from jobs.runtime.options import JobOptions
 from jobs.runtime.rank_reports import RankLines, report_progress
 from jobs.runtime.run_folder import RunFolder
 from jobs.runtime.strict_json import to_json
@@ -73,26 +73,33 @@ def test_no_json_is_written_otherwise() -> None:
     assert calls > 5
 
 
-class Options(JobOptions):
-    """Of a job that does nothing."""
+JOB = """
+import sys
+from jobs.runtime.job import run_job
+from jobs.runtime.options import JobOptions
+from jobs.runtime.text import number
 
+class Options(JobOptions):
     file: str = "none"
 
+def work(run):
+    print(f"a library speaks of {run.options.file}")
+    return {"loss": float("nan"), "psnr": [float("inf")], "file": run.options.file}
 
-def test_a_job_whose_numbers_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def summary(metrics):
+    return [("loss", number(metrics["loss"], ".2f")), ("file", metrics["file"])]
+
+sys.exit(run_job("nothing", "Nothing.", Options, work, summary))
+"""
+
+
+def test_a_job_whose_numbers_are_none(tmp_path: Path) -> None:
     """And whose files have names that are no text: in result.json, the log and the terminal."""
-
-    def work(run: Run[Options]) -> dict[str, Any]:
-        print(f"a library speaks of {run.options.file}")
-        return {"loss": NAN, "psnr": [INFINITY], "file": run.options.file}
-
-    def summary(metrics: Any) -> Any:
-        return [("loss", number(metrics["loss"], ".2f")), ("file", metrics["file"])]
-
-    words = ["--file", NO_TEXT, "--run-dir", str(tmp_path / "run")]
+    command = [sys.executable, "-c", JOB, "--file", NO_TEXT, "--run-dir", str(tmp_path / "run")]
     for said in ("loss", "already done"):
-        assert run_job("nothing", "Nothing.", Options, work, summary, argv=words) == 0
-        assert said in capsys.readouterr().out
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout.decode()
     result = strict((tmp_path / "run/result.json").read_text(encoding="utf-8"))
     assert result["metrics"] == {"loss": None, "psnr": [None], "file": "latin1-\\xe9\\xff.png"}
     strict((tmp_path / "run/options.json").read_text(encoding="utf-8"))

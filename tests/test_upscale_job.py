@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, StandaloneCluster, spark_submit
+from films import frames_of, sound_of, write_film
 from PIL import Image
 from srgan_samples import data_path, sample_pixels
-from test_upscale_videos import frames_of, sound_of, write_film
 
 from srgan.evaluation import bicubic as upscale_bicubic
 from srgan.evaluation import evaluate, upscale_with

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import pyvips
 from conftest import spark_submit
+from films import write_film
 from PIL import Image
 from srgan_samples import sample_pixels
-from test_upscale_videos import write_film
 from upscaled_images import BICUBIC, upscale_file, upscaled
 
 from srgan.errors import BadDataError, OptionsError

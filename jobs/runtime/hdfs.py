@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from hdfs_native.fsspec import HdfsFileSystem
 
@@ -15,6 +15,15 @@ class Hdfs(HdfsFileSystem):
     A name may hold ?, # and ;, which mean something in URLs of other kinds alone. Who has no right
     gets a PermissionError, as everywhere else.
     """
+
+    _kept: ClassVar[list[Hdfs]] = []
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Connect, as the base class does."""
+        super().__init__(*arguments, **options)
+        # A forked child forgets fsspec's instances; to end this one there would wait without end
+        # for its threads, which the child does not have.
+        self._kept.append(self)
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from srgan.errors import BadDataError, MissingDataError, OptionsError
 from srgan.listing import File, Item, Unusable, everything, list_folder, look_at
 from srgan.storage import file_system, join
-from srgan.upscaling import videos
+from srgan.upscaling.films.tracks import SUFFIXES as FILM_SUFFIXES
 from srgan.upscaling.image_files.formats import SUFFIXES as IMAGE_SUFFIXES
 from srgan.upscaling.output_options import DEFAULTS, OutputOptions
 from srgan.upscaling.pieces import Entry
@@ -59,11 +59,11 @@ def find_entries(source: str, output: str, options: OutputOptions = DEFAULTS) ->
         target = join(output, options.name_of(file.name, is_image))
         if is_image:
             entries.append(Entry(file.name, "image", file.path, target, file.version))
-        elif _suffix(file.name) in videos.SUFFIXES:
+        elif _suffix(file.name) in FILM_SUFFIXES:
             entries.append(Entry(file.name, "video", file.path, target, file.version))
         else:
             others.append(file.name)
-    known = IMAGE_SUFFIXES | videos.SUFFIXES
+    known = IMAGE_SUFFIXES | FILM_SUFFIXES
     unusable = [one for one in listing.unusable if one.is_folder or _suffix(one.name) in known]
     others += [one.name for one in listing.unusable if one not in unusable]
     if not entries and not unusable:

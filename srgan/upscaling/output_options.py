@@ -16,7 +16,9 @@ CHOICES = {
 }
 SAME = "same"
 QUALITY = 95
+SAME_CODEC = "auto"
 LARGEST_SIDE = 1_000_000
+LARGEST_CRF = 63
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class OutputOptions:
         format: of pictures: "same" or one of CHOICES.
         quality: 1 to 100, of pictures that are stored with loss; without it those that came
             without loss are stored so where their format can.
+        video_codec: of films: "auto" or one of films.codecs.CODECS.
+        crf: constant rate factor of films, from 0 (the best) on; None for the codec's own.
+        preset: of films, from fast to small; None for the codec's own.
     """
 
     scale: int = SCALE
@@ -37,6 +42,9 @@ class OutputOptions:
     suffix: str = ""
     format: str = SAME
     quality: int | None = None
+    video_codec: str = SAME_CODEC
+    crf: float | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.scale <= SCALE:
@@ -48,6 +56,8 @@ class OutputOptions:
             raise OptionsError(f"--format {self.format}: no such format (known: {known})")
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise OptionsError(f"--quality {self.quality}: 1 to 100 can be had")
+        if self.crf is not None and not 0 <= self.crf <= LARGEST_CRF:
+            raise OptionsError(f"--crf {self.crf:g}: 0 to {LARGEST_CRF} can be had")
         if "/" in self.suffix or "\0" in self.suffix:
             raise OptionsError(f"--suffix {self.suffix!r}: becomes part of a name, without /")
 
@@ -61,7 +71,7 @@ class OutputOptions:
                 if field.name == "size":
                     parts.append(f"--outscale {value[0]}x{value[1]}")
                 else:
-                    parts.append(f"--{field.name} {value}")
+                    parts.append(f"--{field.name.replace('_', '-')} {value}")
         return " ".join(parts)
 
     @property

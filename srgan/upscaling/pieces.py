@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from srgan import SCALE
 from srgan.listing import Version
 from srgan.upscaling.tiles import Box
+
+if TYPE_CHECKING:
+    from srgan.upscaling.films.codecs import Encoding
+    from srgan.upscaling.films.planning import FilmPlan
 
 BLOCK_SIDE = 1024
 """A larger image is cut into blocks of this side, in input pixels."""
@@ -53,12 +57,14 @@ class Segment:
         end: presentation time of the first frame that is no longer part; None at the end.
         seek: decoding time of the key frame from which they can be decoded.
         frames: how many there are, as far as known beforehand.
+        encoding: of the result; the same for all segments of a video.
     """
 
     start: int
     end: int | None
     seek: int
     frames: int
+    encoding: Encoding
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Work:
         height: likewise.
         parts: folder of the pieces' results, if there is more than one piece.
         notes: what the result will not keep, or how it is changed; a line each.
+        encoding: of a video's result.
     """
 
     entry: Entry
@@ -97,6 +104,7 @@ class Work:
     pieces: Sequence[Piece] = field(default=())
     parts: str | None = None
     notes: Sequence[str] = ()
+    encoding: Encoding | None = None
 
     @property
     def pixels(self) -> int:
@@ -146,25 +154,17 @@ def image_work(
     return Work(entry, width, height, pieces, parts if several else None, notes)
 
 
-def video_work(
-    entry: Entry,
-    width: int,
-    height: int,
-    times: Sequence[int],
-    keys: Sequence[tuple[int, int]],
-    parts: str,
-) -> Work:
+def video_work(entry: Entry, plan: FilmPlan, parts: str) -> Work:
     """A video in segments.
 
     Args:
         entry: the file.
-        width: of a frame, in pixels.
-        height: of a frame, in pixels.
-        times: presentation times of all frames, ascending, at least one.
-        keys: presentation and decoding time of all key frames, ascending, at least one.
+        plan: what is known of it.
         parts: folder for the results of the segments.
     """
-    count = max(1, math.ceil(len(times) * width * height / SEGMENT_PIXELS))
+    times, keys = plan.times.shown, plan.times.keys
+    frame = plan.width * plan.height
+    count = max(1, math.ceil(len(times) * frame / SEGMENT_PIXELS))
     frames = math.ceil(len(times) / count)
     pieces = []
     for number, first in enumerate(range(0, len(times), frames)):
@@ -175,7 +175,7 @@ def video_work(
             end=times[last] if last < len(times) else None,
             seek=before[-1] if before else keys[0][1],
             frames=last - first,
+            encoding=plan.encoding,
         )
-        pixels = segment.frames * width * height
-        pieces.append(Piece(entry, number, segment, pixels, f"{parts}/{number}"))
-    return Work(entry, width, height, pieces, parts)
+        pieces.append(Piece(entry, number, segment, segment.frames * frame, f"{parts}/{number}"))
+    return Work(entry, plan.width, plan.height, pieces, parts, plan.notes, plan.encoding)

@@ -18,7 +18,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from srgan import SCALE, storage
 from srgan.errors import BadDataError, MissingDataError, UnavailableError
-from srgan.upscaling import images, videos
+from srgan.upscaling import images
+from srgan.upscaling.films.joining import Joined, join_segments
+from srgan.upscaling.films.planning import plan_film
+from srgan.upscaling.films.upscaling import upscale_segment
 from srgan.upscaling.inputs import WORK_FOLDER
 from srgan.upscaling.networks import decode_network
 from srgan.upscaling.output_options import DEFAULTS, OutputOptions
@@ -111,7 +114,10 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
         if digest == entry.digest:
             return None
         entry = replace(entry, digest=digest)
-        version = (entry.name, digest, hashlib.sha256(tools.model).hexdigest())
+        version: tuple[str, ...] = (entry.name, digest, hashlib.sha256(tools.model).hexdigest())
+        if entry.kind == "video":
+            # Its pieces are encoded already, those of an image are not.
+            version += (tools.output.text(),)
         parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
         if entry.kind == "image":
             size = images.probe_image(path, tools.largest_megapixels, entry.target, tools.output)
@@ -121,8 +127,9 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
                 f"films are enlarged by {SCALE} alone; give them a run without --scale and "
                 "--outscale"
             )
-        video = videos.probe_video(path, tools.largest_megapixels)
-        return video_work(entry, video.width, video.height, video.times, video.keys, parts)
+        suffix = Path(entry.target).suffix.lower()
+        plan = plan_film(path, suffix, SCALE, tools.largest_megapixels, tools.output)
+        return video_work(entry, plan, parts)
 
 
 def do(piece: Piece, tools: Tools, device: str) -> Done:
@@ -138,7 +145,7 @@ def do(piece: Piece, tools: Tools, device: str) -> Done:
         if isinstance(piece.part, Segment):
             assert piece.path is not None
             with new_file(piece.path) as path:
-                videos.upscale_segment(source, piece.part, upscaler, path)
+                upscale_segment(source, piece.part, upscaler, path)
             return Done()
         pixels = images.upscale_block(source, piece.part, upscaler)
         with new_file(piece.path or piece.entry.target) as path:
@@ -159,9 +166,11 @@ def put_together(work: Work, output: OutputOptions = DEFAULTS) -> Done:
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(local_file(work.entry.source))
         paths = [Path(stack.enter_context(local_file(one.path or ""))) for one in work.pieces]
+        joined = Joined()
         with new_file(work.entry.target) as target:
-            if work.entry.kind == "video":
-                videos.join_segments(target, paths, source)
+            if work.encoding is not None:
+                segments = [piece.part for piece in work.pieces if isinstance(piece.part, Segment)]
+                joined = join_segments(target, paths, segments, source, work.encoding)
             else:
                 boxes = [piece.part for piece in work.pieces if isinstance(piece.part, Box)]
                 images.join_blocks(target, paths, boxes, source, output)
@@ -169,7 +178,7 @@ def put_together(work: Work, output: OutputOptions = DEFAULTS) -> Done:
     if work.parts is not None:
         system, folder = storage.file_system(work.parts)
         system.rm(folder, recursive=True)
-    return Done(size)
+    return Done(size, joined.notes, joined.damage)
 
 
 @contextlib.contextmanager
