@@ -11,7 +11,7 @@ PNG, JPEG, BMP, TIFF, WebP, AVIF, HEIC, JPEG XL and GIF images, mp4, m4v, mov, m
 The same command again does what is new or has changed, and what failed. The run folder receives
 failed.jsonl (a line for each file that could not be upscaled, or only in part because it is
 damaged: name, source, reason), log.txt and result.json, whose notes say of each file what its
-result does not keep.
+result does not keep; with --sheet N also contact-sheet.jpg, the first N pictures before and after.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ LOG = logging.getLogger("jobs.upscale")
 # As much as takes a core a few seconds, so that starting a task costs little.
 LEAST_PIXELS = 512 * 512
 LOCK = ".upscale.lock"
+CONTACT_SHEET = "contact-sheet.jpg"
 
 
 class Options(JobOptions):
@@ -107,6 +108,13 @@ class Options(JobOptions):
         None,
         description="how long films may take to be small: ultrafast to placebo of H.264 and HEVC, "
         "8 to 0 of VP9, 13 to 0 of AV1",
+    )
+    sheet: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="of so many pictures, the first by name that are done, the run folder "
+        "receives contact-sheet.jpg: before, after, and both in detail",
     )
 
 
@@ -186,6 +194,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         "megapixels_per_second": megapixels / seconds if seconds else None,
         "seconds": seconds,
         **findings.metrics(),
+        **_draw_sheet(works, run),
     }
     incomplete = findings.summary(files)
     if incomplete is not None:
@@ -288,6 +297,26 @@ def _upscale(
     )
     done = [one for name, one in works.items() if name not in findings.failures]
     return done, len(unchanged)
+
+
+def _draw_sheet(works: Sequence[Any], run: Run[Options]) -> dict[str, str]:
+    from srgan.errors import BadDataError, MissingDataError
+    from srgan.pictures import jpeg
+    from srgan.upscaling.contact_sheet import draw_sheet
+
+    pictures = sorted(
+        (one.entry for one in works if one.entry.kind == "image"), key=lambda entry: entry.name
+    )[: run.options.sheet]
+    if not pictures:
+        return {}
+    try:
+        sheet = draw_sheet([(in_one_line(entry.name), entry) for entry in pictures])
+    except (BadDataError, MissingDataError) as error:
+        # The results are there, and somebody may have moved one of them by now.
+        LOG.warning("no contact sheet: %s", error)
+        return {}
+    (run.folder.path / CONTACT_SHEET).write_bytes(jpeg(sheet))
+    return {"contact_sheet": CONTACT_SHEET}
 
 
 def _is_failure(outcome: Any, findings: Findings) -> bool:

@@ -2,6 +2,8 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +17,8 @@ MARGIN, LABEL_HEIGHT, FONT_SIZE = 12, 26, 15
 LEAST_WIDTH, LARGEST_PANEL = 160, 384
 """Of a version of an image, in pixels."""
 PAPER, INK = (255, 255, 255), (40, 40, 40)
+JPEG_QUALITY = 92
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def comparison(results: Mapping[str, ImageResult], lpips: Lpips | None = None) -> Image.Image:
@@ -39,19 +43,35 @@ def comparison(results: Mapping[str, ImageResult], lpips: Lpips | None = None) -
         (f"original {first.name}", first.original),
     ]
     shown = most_detailed(first.original, LARGEST_PANEL)
-    height, width = first.original[shown].shape[:2]
-    times = -(-LEAST_WIDTH // width)
-    height, width = times * height, times * width
-    row = Image.new(
-        "RGB", (len(panels) * (width + MARGIN) + MARGIN, height + LABEL_HEIGHT + MARGIN), PAPER
+    times = -(-LEAST_WIDTH // first.original[shown].shape[1])
+    return labelled_row(
+        [
+            (label, Image.fromarray(pixels[shown].repeat(times, axis=0).repeat(times, axis=1)))
+            for label, pixels in panels
+        ]
     )
+
+
+def labelled_row(panels: Sequence[tuple[str, Image.Image]], heading: str = "") -> Image.Image:
+    """Pictures beside each other, each below its label, and a heading above them, if there is one.
+
+    Args:
+        panels: label and picture; what of a label is wider than its picture is cut off.
+        heading: any text, likewise.
+    """
+    width = sum(picture.width + MARGIN for _, picture in panels) + MARGIN
+    labels_top = LABEL_HEIGHT if heading else 0
+    top = labels_top + LABEL_HEIGHT
+    height = top + max(picture.height for _, picture in panels) + MARGIN
+    row = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(row)
-    font = ImageFont.load_default(FONT_SIZE)
-    for number, (label, pixels) in enumerate(panels):
-        left = MARGIN + number * (width + MARGIN)
-        draw.text((left, LABEL_HEIGHT / 2), _fit(label, width, font), INK, font, anchor="lm")
-        panel = pixels[shown].repeat(times, axis=0).repeat(times, axis=1)
-        row.paste(Image.fromarray(panel), (left, LABEL_HEIGHT))
+    if heading:
+        _write(draw, heading, MARGIN, LABEL_HEIGHT / 2, width - 2 * MARGIN)
+    left = MARGIN
+    for label, picture in panels:
+        _write(draw, label, left, labels_top + LABEL_HEIGHT / 2, picture.width)
+        row.paste(picture, (left, top))
+        left += picture.width + MARGIN
     return row
 
 
@@ -80,7 +100,26 @@ def in_words(scores: Scores) -> str:
     return words if scores.lpips is None else f"{words}, LPIPS {scores.lpips:.3f}"
 
 
-def _fit(label: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _write(draw: ImageDraw.ImageDraw, text: str, left: int, middle: float, width: int) -> None:
+    font = _font(text.isascii())
+    draw.text((left, middle), _fit(text, width, font), INK, font, anchor="lm")
+
+
+@lru_cache
+def _font(is_ascii: bool) -> Font:
+    """Pillow's own font has hardly more than ASCII, matplotlib's has no East Asian characters."""
+    if is_ascii:
+        return ImageFont.load_default(FONT_SIZE)
+    import matplotlib
+
+    try:
+        return ImageFont.truetype("NotoSansCJK-Regular.ttc", FONT_SIZE)
+    except OSError:
+        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+        return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), FONT_SIZE)
+
+
+def _fit(label: str, width: int, font: Font) -> str:
     """The label, cut to a width in pixels."""
     if font.getlength(label) <= width:
         return label
@@ -105,4 +144,11 @@ def png(image: Image.Image) -> bytes:
     """The picture as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """The picture as a JPEG file, its colours as sharp as its brightness."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()

@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, StandaloneCluster, spark_submit
 from films import frames_of, sound_of, write_film
 from PIL import Image
+from reports.page import render_page
 from srgan_samples import data_path, sample_pixels
 
 from srgan.evaluation import bicubic as upscale_bicubic
@@ -135,7 +136,8 @@ def film_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_film(folder / "in/film.mp4", 10, "libx264", "aac")
     Image.fromarray(sample_pixels(40, 50)).save(folder / "in/a 'q\"\n日本.png")
     done = spark_submit(
-        "upscale", "--input", folder / "in", "--output", folder / "out", run_dir=folder / "run"
+        *("upscale", "--input", folder / "in", "--output", folder / "out", "--sheet", "9"),
+        run_dir=folder / "run",
     )
     assert done.code == 0, done.out + done.err
     return folder
@@ -161,8 +163,11 @@ def test_the_same_command_does_what_is_new_and_nothing_else(film_run: Path) -> N
     before = results(film_run / "out")
     Image.fromarray(sample_pixels(30, 30)).save(film_run / "in/new.png")
     options = ("--input", film_run / "in", "--output", film_run / "out")
-    done = spark_submit("upscale", *options, run_dir=film_run / "run")
+    done = spark_submit("upscale", *options, "--sheet", "9", run_dir=film_run / "run")
     assert done.code == 0, done.out + done.err
+    assert 'alt="before and after upscaling"' in render_page(film_run)
+    # What was done this time: 120 x 120 pixels, each twice.
+    assert Image.open(film_run / "run/contact-sheet.jpg").size == (516, 304)
     metrics = done.result["metrics"]
     assert (metrics["done_before"], metrics["done"]) == (2, 1)
     after = results(film_run / "out")

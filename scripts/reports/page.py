@@ -41,6 +41,7 @@ def render_page(root: Path) -> str:
     environment.filters["figure"] = lambda value, form: "" if value is None else form % value
     judged = content.newest_with(runs, "pictures")
     confusion = content.newest_with(runs, "confusion")
+    upscaled = content.newest_with(runs, "contact_sheet")
     return environment.get_template("page.html.j2").render(
         written=datetime.now().astimezone(),
         night=nights[-1] if nights else None,
@@ -58,6 +59,8 @@ def render_page(root: Path) -> str:
         confusion=confusion,
         judged=judged,
         pictures=_pictures(judged) if judged else [],
+        upscaled=upscaled,
+        contact_sheet=_contact_sheet(upscaled) if upscaled else None,
         scaling=content.scaling_tables(root),
         studies=content.studies(root),
         cluster=runs[-1].result.get("cluster") if runs else None,
@@ -79,8 +82,15 @@ def _pictures(run: RecordedRun) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _data_url(folder: Path, name: str) -> str:
+def _contact_sheet(run: RecordedRun) -> str | None:
+    try:
+        return _data_url(run.folder, run.metrics["contact_sheet"], "image/jpeg")
+    except (OSError, ValueError):
+        return None
+
+
+def _data_url(folder: Path, name: str, kind: str = "image/png") -> str:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ValueError("a picture of somewhere else")
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()

@@ -69,6 +69,7 @@ class _Metrics(_Lenient):
     confusion: Annotated[list[list[Count]], AfterValidator(_of_ten_digits)] = []
     pictures: list[_Picture] = []
     done: Count | None = None
+    contact_sheet: str | None = None
 
 
 class _Cluster(_Lenient):
