@@ -55,7 +55,7 @@ class Options(JobOptions):
         "default",
         description="default or photo, which come with this project (true to the picture, or "
         "inventing detail), bicubic, a run folder of train_srgan, or a model file of this project "
-        "or of another one (.pth, .safetensors: ESRGAN, SPAN, SwinIR, ...) that enlarges by 4",
+        "or of another one (.pth, .safetensors: ESRGAN, SPAN, SwinIR, ...)",
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")
@@ -69,12 +69,12 @@ class Options(JobOptions):
         200, gt=0, allow_inf_nan=False, description="refuse larger images (and video frames)"
     )
     strict: bool = Field(False, description="stop at the first file that fails")
-    scale: int = Field(
-        4,
-        ge=2,
-        le=4,
-        description="of pictures: 2, 3 or 4; models enlarge by 4, which is then reduced by "
-        "Lanczos's filter",
+    scale: int | None = Field(
+        None,
+        ge=1,
+        le=8,
+        description="of pictures: at most that of the model (4, of models of other programs 1 to "
+        "8), whose result is then reduced by Lanczos's filter; by itself the model's",
     )
     outscale: str | None = Field(
         None,
@@ -124,12 +124,15 @@ def work(run: Run[Options]) -> dict[str, Any]:
     from srgan.upscaling import worker
     from srgan.upscaling.inputs import WORK_FOLDER, find_entries
     from srgan.upscaling.manifest import Manifest
+    from srgan.upscaling.model_choice import scale_of
     from srgan.upscaling.output_options import OutputOptions, parse_size
 
     options = run.options
     source, output = remote.absolute(options.input), remote.absolute(options.output)
     model = _read_model(options.model)
+    network_scale = scale_of(model, options.model)
     written = OutputOptions(
+        network_scale=network_scale,
         scale=options.scale,
         size=None if options.outscale is None else parse_size(options.outscale),
         suffix=options.suffix,
@@ -183,7 +186,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             works, unchanged = _upscale(context, tools, waiting, work_folder, manifest, findings)
             done_before += unchanged
             seconds = time.monotonic() - begin
-    megapixels = sum(one.output_megapixels for one in works)
+    megapixels = sum(one.pixels for one in works) * network_scale**2 / 1e6
     metrics = {
         "files": files,
         "done": len(works),
@@ -213,7 +216,6 @@ def _upscale(
     """The works that are done, and how many entries have the content of before."""
     from jobs.runtime.pool import run_on_executors
     from srgan.upscaling import worker
-    from srgan.upscaling.pieces import output_megapixels
 
     shared = context.broadcast(tools)
     works: dict[str, Any] = {}
@@ -245,7 +247,9 @@ def _upscale(
         os.path.dirname(work_folder), [one.parts for one in works.values() if one.parts]
     )
     pieces = [piece for one in works.values() for piece in one.pieces]
-    total = sum(one.output_megapixels for one in works.values())
+    # An input pixel becomes so many output megapixels.
+    growth = tools.output.network_scale**2 / 1e6
+    total = growth * sum(one.pixels for one in works.values())
     progress = Progress(max(1, round(total)), "megapixels")
     begin = time.monotonic()
     done_pixels = done_pieces = 0
@@ -263,7 +267,7 @@ def _upscale(
         if not _is_failure(outcome, findings):
             note(outcome.name, done)
         done_pixels, done_pieces = done_pixels + pixels, done_pieces + 1
-        megapixels = output_megapixels(done_pixels)
+        megapixels = growth * done_pixels
         rate = megapixels / max(1e-9, time.monotonic() - begin)
         shown = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
         progress.update(round(megapixels), shown)
@@ -330,10 +334,9 @@ def _is_failure(outcome: Any, findings: Findings) -> bool:
 
 
 def _read_model(name: str) -> bytes:
-    from srgan import SCALE
     from srgan.upscaling.model_choice import BY_NAME, read_model
 
-    return read_model(name if name in BY_NAME else remote.absolute(name), SCALE)
+    return read_model(name if name in BY_NAME else remote.absolute(name))
 
 
 def _device() -> str:

@@ -10,14 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from films import first_frame, write_film
+from PIL import Image
 from safetensors.torch import save
 from srgan_samples import sample_pixels
 from torch import nn
+from upscaled_images import upscale_file
 
-from srgan.errors import BadDataError
+from srgan.errors import BadDataError, OptionsError
+from srgan.upscaling import worker
 from srgan.upscaling.foreign_networks import decode_foreign_network
-from srgan.upscaling.model_choice import read_model
+from srgan.upscaling.inputs import find_entries
+from srgan.upscaling.model_choice import read_model, scale_of
 from srgan.upscaling.networks import decode_network
+from srgan.upscaling.output_options import OutputOptions
 from srgan.upscaling.tiles import Box, Upscaler
 
 CPU = torch.device("cpu")
@@ -123,6 +129,40 @@ def test_other_files_are_refused_without_executing_anything(data, reason, tmp_pa
     with pytest.raises(BadDataError, match=rf"^x\.pth: .*{reason}"):
         read_model("x.pth")
     assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 8])
+def test_pictures_in_blocks_and_films_take_its_scale(scale, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(sample_pixels(40, 60)).save(tmp_path / "in/a.png")
+    write_film(tmp_path / "in/b.mp4", 0.2, "libx264", "aac")
+    (tmp_path / "x.pth").write_bytes(pth(compact(scale).state_dict()))
+    model = read_model(str(tmp_path / "x.pth"))
+    written = OutputOptions(network_scale=scale_of(model, "x.pth"))
+    tools = worker.Tools(model, 512, 200, 1, written)
+    whole = tools.upscaler("cpu").upscale(sample_pixels(40, 60)[None], Box(0, 0, 60, 40))[0]
+    monkeypatch.setattr("srgan.upscaling.pieces.BLOCK_SIDE", 33)
+    for entry in find_entries(str(tmp_path / "in"), str(tmp_path / "out"), written).entries:
+        work = worker.cut(entry, str(tmp_path / "out/.upscaling"), tools)
+        for piece in work.pieces:
+            worker.do(piece, tools, "cpu")
+        if work.parts:
+            worker.put_together(work, written)
+    assert np.abs(np.asarray(Image.open(tmp_path / "out/a.png")).astype(int) - whole).max() <= 1
+    before, after = (first_frame(tmp_path / place / "b.mp4") for place in ("in", "out"))
+    assert (after.width, after.height) == (scale * before.width, scale * before.height)
+
+
+def test_results_can_be_smaller_than_its_scale_but_not_larger(tmp_path):
+    Image.fromarray(sample_pixels(40, 60)).save(tmp_path / "a.png")
+    upscaler = Upscaler.of(decode_foreign_network(pth(compact(8).state_dict()), ""), CPU, 512)
+    written = OutputOptions(network_scale=8, scale=3)
+    assert written.text() == "--scale 3"
+    target, _ = upscale_file(tmp_path / "a.png", written, upscaler)
+    assert Image.open(target).size == (180, 120)
+    with pytest.raises(OptionsError, match="--scale 3: the model enlarges by 2; take at most"):
+        OutputOptions(network_scale=2, scale=3)
+    assert OutputOptions(network_scale=2, scale=2).text() == ""
 
 
 def test_another_scale_can_be_refused(tmp_path):

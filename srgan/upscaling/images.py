@@ -54,9 +54,10 @@ def probe_image(
     metadata = read_metadata(path, picture)
     notes = losses(picture, metadata, format_)
     width, height = options.size_of(image.width, image.height, metadata.orientation in TURNED)
-    if width * height > SCALE**2 * largest_megapixels * 1e6:
+    growth = max(SCALE, options.network_scale) ** 2
+    if width * height > growth * largest_megapixels * 1e6:
         raise BadDataError(
-            f"{width}x{height} is more than {SCALE**2} times {largest_megapixels:g} megapixels "
+            f"{width}x{height} is more than {growth} times {largest_megapixels:g} megapixels "
             "(--outscale, --max-megapixels)"
         )
     name = f"{width}x{height} is too large for {format_.name} files"
@@ -78,7 +79,7 @@ def upscale_block(path: str, box: Box, upscaler: Upscaler) -> np.ndarray:
     """Upscale a box of an image file; grey as grey.
 
     Returns:
-        4 box.height x 4 box.width x bands, uint8 or uint16.
+        scale box.height x scale box.width x bands, by the scale of the network, uint8 or uint16.
 
     Raises:
         BadDataError: its pixels cannot be decoded.
@@ -146,7 +147,8 @@ def join_blocks(
     picture = open_picture(source)
     original = picture.image
     kind = np.uint16 if original.format == "ushort" else np.uint8
-    sizes = [(SCALE * box.width, SCALE * box.height) for box in boxes]
+    scale = options.network_scale
+    sizes = [(scale * box.width, scale * box.height) for box in boxes]
     images = [
         # Mapped, not read; by libvips's own means names would have to be text.
         pyvips.Image.new_from_memory(
@@ -158,7 +160,7 @@ def join_blocks(
     joined = pyvips.Image.arrayjoin(
         images, across=across, hspacing=sizes[0][0], vspacing=sizes[0][1]
     )
-    whole = joined.crop(0, 0, SCALE * original.width, SCALE * original.height)
+    whole = joined.crop(0, 0, scale * original.width, scale * original.height)
     _write(path, whole, picture, source, options)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from srgan import storage
+from srgan import SCALE, storage
 from srgan.errors import BadDataError, MissingDataError
-from srgan.export import ModelDescription, encode_generator
+from srgan.export import ModelDescription, encode_generator, is_generator
 from srgan.models import build_model
 from srgan.upscaling.networks import decode_network
 
@@ -20,6 +20,11 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 DEFAULT_MODEL = WEIGHTS / "default.safetensors"
 # What a run folder may hold, the most finished first.
 OF_A_RUN = ("srgan.safetensors", "srresnet-best.safetensors", "srresnet.safetensors")
+
+
+def scale_of(data: bytes, path: str) -> int:
+    """By what the model in the content of a file enlarges; the path is for messages alone."""
+    return SCALE if is_generator(data) else decode_network(data, path).scale
 
 
 def read_model(name: str, scale: int | None = None) -> bytes:

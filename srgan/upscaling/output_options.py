@@ -26,7 +26,8 @@ class OutputOptions:
     """How results are written.
 
     Attributes:
-        scale: of results to their sources, at most the network's.
+        network_scale: by which the network enlarges.
+        scale: of results to their sources, at most the network's; None for that.
         size: width and height of each picture in pixels, as it is shown, instead of a scale.
         suffix: put behind each name, before the dot.
         format: of pictures: "same" or one of CHOICES.
@@ -37,7 +38,8 @@ class OutputOptions:
         preset: of films, from fast to small; None for the codec's own.
     """
 
-    scale: int = SCALE
+    network_scale: int = SCALE
+    scale: int | None = None
     size: tuple[int, int] | None = None
     suffix: str = ""
     format: str = SAME
@@ -47,9 +49,12 @@ class OutputOptions:
     preset: str | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.scale <= SCALE:
-            raise OptionsError(f"--scale {self.scale}: 2 to {SCALE} can be had")
-        if self.size is not None and self.scale != SCALE:
+        if self.scale is not None and not 1 <= self.scale <= self.network_scale:
+            raise OptionsError(
+                f"--scale {self.scale}: the model enlarges by {self.network_scale}; take at most "
+                "that, or --outscale"
+            )
+        if self.size is not None and self.scale is not None:
             raise OptionsError("--scale and --outscale: one of them says how large results are")
         if self.format != SAME and self.format not in CHOICES:
             known = ", ".join([SAME, *CHOICES])
@@ -63,21 +68,20 @@ class OutputOptions:
 
     def text(self) -> str:
         """All that is not at its default, as on a command line; empty if nothing is."""
-        default = OutputOptions()
-        parts = []
-        for field in fields(self):
+        parts = [f"--scale {self.scale}"] if self.resizes and self.size is None else []
+        if self.size is not None:
+            parts.append(f"--outscale {self.size[0]}x{self.size[1]}")
+        # The model says by itself by what it enlarges.
+        for field in fields(self)[3:]:
             value = getattr(self, field.name)
-            if value != getattr(default, field.name):
-                if field.name == "size":
-                    parts.append(f"--outscale {value[0]}x{value[1]}")
-                else:
-                    parts.append(f"--{field.name.replace('_', '-')} {value}")
+            if value != field.default:
+                parts.append(f"--{field.name.replace('_', '-')} {value}")
         return " ".join(parts)
 
     @property
     def resizes(self) -> bool:
         """Whether results are of another size than the network gives."""
-        return self.size is not None or self.scale != SCALE
+        return self.size is not None or self.scale not in (None, self.network_scale)
 
     def name_of(self, name: str, is_image: bool) -> str:
         """The name of a result.
@@ -104,7 +108,8 @@ class OutputOptions:
         if self.size is not None:
             across, down = self.size
             return (down, across) if is_turned else (across, down)
-        return self.scale * width, self.scale * height
+        scale = self.network_scale if self.scale is None else self.scale
+        return scale * width, scale * height
 
     def quality_in(self, target: Format, source_is_lossless: bool) -> int | None:
         """The quality with which a result is stored; None for no loss."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from srgan import SCALE
 from srgan.listing import Version
 from srgan.upscaling.tiles import Box
 
@@ -111,11 +110,6 @@ class Work:
         """Input pixels, over all frames."""
         return sum(piece.pixels for piece in self.pieces)
 
-    @property
-    def output_megapixels(self) -> float:
-        """Millions of pixels of the result."""
-        return output_megapixels(self.pixels)
-
 
 class Done(NamedTuple):
     """What came of a piece, or of putting an entry's pieces together."""
@@ -126,11 +120,6 @@ class Done(NamedTuple):
     """As those of Work, as far as they are found out only now."""
     damage: str | None = None
     """What is missing because part of the source cannot be decoded, in a line."""
-
-
-def output_megapixels(pixels: int) -> float:
-    """Millions of pixels that so many input pixels become."""
-    return pixels * SCALE * SCALE / 1e6
 
 
 def image_work(

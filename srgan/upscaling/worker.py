@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from fsspec.implementations.local import LocalFileSystem
 
-from srgan import SCALE, storage
+from srgan import storage
 from srgan.errors import BadDataError, MissingDataError, UnavailableError
 from srgan.upscaling import images
 from srgan.upscaling.films.joining import Joined, join_segments
@@ -124,11 +124,12 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
             return image_work(entry, size.width, size.height, parts, size.notes)
         if tools.output.resizes:
             raise BadDataError(
-                f"films are enlarged by {SCALE} alone; give them a run without --scale and "
-                "--outscale"
+                f"films are enlarged by {tools.output.network_scale} alone; give them a run "
+                "without --scale and --outscale"
             )
         suffix = Path(entry.target).suffix.lower()
-        plan = plan_film(path, suffix, SCALE, tools.largest_megapixels, tools.output)
+        scale = tools.output.network_scale
+        plan = plan_film(path, suffix, scale, tools.largest_megapixels, tools.output)
         return video_work(entry, plan, parts)
 
 
