@@ -3,6 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -92,6 +93,37 @@ def decode_generator(data: bytes, path: str) -> LoadedGenerator:
         raise BadDataError(
             f"{path}: no model written by this project's training ({reason})"
         ) from error
+    return LoadedGenerator(network.eval(), description)
+
+
+def blend(first: LoadedGenerator, second: LoadedGenerator, share: float) -> LoadedGenerator:
+    """A network between two (network interpolation: ESRGAN, Wang et al. 2018, section 3.4).
+
+    Args:
+        first: whose description is kept, but for what was measured.
+        second: of the same architecture, from which the training of the first began.
+        share: of the first, 0 to 1.
+
+    Raises:
+        BadDataError: their architectures differ.
+    """
+    shapes = [
+        one.description.model_dump(include={"model", "residual_blocks", "channels", "bicubic_skip"})
+        for one in (first, second)
+    ]
+    if shapes[0] != shapes[1]:
+        raise BadDataError(
+            f"models of different shapes cannot be blended: {shapes[0]}, {shapes[1]}"
+        )
+    description = first.description.model_copy(update={"psnr_y": None, "lpips": None})
+    network = build_model(**shapes[0])
+    others = second.network.state_dict()
+    network.load_state_dict(
+        {
+            name: torch.lerp(others[name], tensor, share) if tensor.is_floating_point() else tensor
+            for name, tensor in first.network.state_dict().items()
+        }
+    )
     return LoadedGenerator(network.eval(), description)
 
 

@@ -1,8 +1,12 @@
 """Networks: shapes, sizes, and the bicubic one against Pillow."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from srgan_samples import sample_pixels
 
 from srgan.evaluation import bicubic, upscale_with
@@ -130,3 +134,37 @@ def test_a_file_of_even_sub_pixels_holds_plain_convolutions(model, tmp_path):
     low = torch.rand(1, 3, 9, 7)
     torch.testing.assert_close(loaded(low), network(low))
     assert not any(isinstance(module, EvenSubPixelConv2d) for module in loaded.modules())
+
+
+def test_a_blend_lies_between_two_networks(tmp_path):
+    paths = [str(tmp_path / f"{number}.safetensors") for number in range(2)]
+    for number, path in enumerate(paths):
+        torch.manual_seed(number)
+        network = build_model("edsr", residual_blocks=1, channels=8)
+        description = ModelDescription(
+            model="edsr", residual_blocks=1, channels=8, phase="srgan", step=7 + number, lpips=0.2
+        )
+        save_generator(path, network, description)
+    target = tmp_path / "blend.safetensors"
+    command = [sys.executable, ROOT / "scripts/blend_models.py", *paths, "--share", "0.25"]
+    assert subprocess.run([*command, "--to", target], cwd=ROOT).returncode == 0
+    found, first, second = (load_generator(path) for path in (str(target), *paths))
+    # What was measured holds for the first alone.
+    assert (found.description.step, found.description.lpips) == (7, None)
+    weights = (one.network.state_dict()["head.weight"] for one in (found, first, second))
+    between, a, b = weights
+    assert torch.allclose(between, 0.25 * a + 0.75 * b)
+
+
+def test_models_of_different_shapes_are_not_blended(tmp_path):
+    paths = [str(tmp_path / f"{channels}.safetensors") for channels in (4, 8)]
+    for channels, path in zip((4, 8), paths, strict=True):
+        description = ModelDescription(
+            model="edsr", residual_blocks=1, channels=channels, phase="srgan", step=1
+        )
+        save_generator(path, build_model("edsr", 1, channels), description)
+    command = [sys.executable, ROOT / "scripts/blend_models.py", *paths, "--to", tmp_path / "x"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (65, 1)
+    assert "different shapes" in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -27,7 +27,8 @@ class UpscalingNetwork:
         scale: by which it enlarges.
         margin: input pixels around a tile that it has to see.
         bytes_per_pixel: bytes that its layers take at their widest, for an input pixel.
-        near_in_bfloat16: whether its results are within a grey level when computed in bfloat16.
+        near_in_bfloat16: whether its results are within a grey level when computed in bfloat16, but
+            for a few values in a million.
     """
 
     network: nn.Module
