@@ -98,19 +98,19 @@ def test_a_killed_driver(small_mnist: Path, clean: Submission, tmp_path: Path) -
     assert "resuming after epoch 2" in done.out
 
 
-@pytest.mark.parametrize("whom", ["spark-submit", "group"])
-def test_sigterm(whom: str, small_mnist: Path, clean: Submission, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("whom", "name"), [("spark-submit", "SIGTERM"), ("group", "SIGHUP")])
+def test_a_signal_to_end(
+    whom: str, name: str, small_mnist: Path, clean: Submission, tmp_path: Path
+) -> None:
     options = ("--data", small_mnist, *RECIPE)
     run_dir = tmp_path / "run"
     with running_job("train_lenet", *options, run_dir=run_dir, spark=LOCAL) as job:
         in_epoch(job, 2)
-        if whom == "group":
-            os.killpg(job.pid, signal.SIGTERM)
-        else:
-            os.kill(job.pid, signal.SIGTERM)
+        send = os.killpg if whom == "group" else os.kill
+        send(job.pid, signal.Signals[name])
         done = job.end(60)
     assert done.code == 1, done.out
-    assert "stopped by SIGTERM; run the same command again to continue" in done.error
+    assert f"stopped by {name}; run the same command again to continue" in done.error
     assert done.result["error"] in done.error
     assert (run_dir / "snapshots" / "epoch-0002").exists()
     again = spark_submit("train_lenet", *options, run_dir=run_dir, spark=LOCAL)

@@ -71,6 +71,34 @@ def test_a_process_with_a_client_may_fork(hdfs: str) -> None:
     subprocess.run([sys.executable, "-c", program, hdfs], cwd=ROOT, check=True, timeout=120)
 
 
+SILENCED = """
+import os, signal, sys, psutil
+from jobs.runtime import answering, remote
+from jobs.runtime.errors import UnavailableError
+url = sys.argv[1]
+system, port = remote.file_system(url)[0], int(url.rpartition(":")[2])
+system.ls("/")
+node = next(one.pid for one in psutil.net_connections("tcp")
+            if one.status == "LISTEN" and one.laddr.port == port)
+answering.ANSWER_SECONDS = 1
+os.kill(node, signal.SIGSTOP)
+try:
+    answering.hurry()
+    system.ls("/")
+except UnavailableError as error:
+    print(error)
+finally:
+    os.kill(node, signal.SIGCONT)
+"""
+
+
+def test_a_job_that_is_to_end_does_not_wait_for_a_name_node(hdfs: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENCED, hdfs], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert f"{hdfs} does not answer (nothing within 1 s)" in done.stdout, done.stderr
+
+
 def test_a_file_that_changed_without_changing_its_size(hdfs: str, tmp_path: Path) -> None:
     def publish(text: str) -> None:
         folder = RunFolder.open("job", f"{hdfs}/runs/mirror")

@@ -17,7 +17,15 @@ from typing import Any, Generic, TextIO
 from pyspark import SparkContext
 
 from jobs.runtime import spark
-from jobs.runtime.errors import EXIT_OK, BusyError, JobError, UsageError, exit_code_of, one_line
+from jobs.runtime.errors import (
+    EXIT_OK,
+    BusyError,
+    JobError,
+    UnavailableError,
+    UsageError,
+    exit_code_of,
+    one_line,
+)
 from jobs.runtime.executors import Executors
 from jobs.runtime.options import JobOptions, OptionsType, parse_options
 from jobs.runtime.profile import read_cluster
@@ -181,7 +189,7 @@ def _run(
         }
         try:
             folder.write_result(result)
-        except OSError:
+        except (OSError, UnavailableError):
             # What went wrong first is the reason, such as a full disk.
             if outcome["status"] == "ok":
                 raise

@@ -58,16 +58,20 @@ class _SignalHandler:
         self._react()
 
 
-def on_sigterm(react: Callable[[], None]) -> None:
-    """Let the driver's JVM, which is the process that spark-submit's caller knows, pass SIGTERM on.
+def on_signal(name: str, react: Callable[[], None]) -> None:
+    """Let the driver's JVM, the process that spark-submit's caller knows, pass a signal on.
 
     Left alone, it would end at once and take the session with it. The terminal's SIGINT goes to
     this process as well, so the JVM ignores it.
+
+    Args:
+        name: of the signal, such as "TERM".
+        react: what to do.
     """
     jvm = driver_jvm()
     gateway = SparkContext._gateway
     ensure_callback_server_started(gateway)
-    jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal("TERM"), _SignalHandler(react))
+    jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal(name), _SignalHandler(react))
     jvm.sun.misc.Signal.handle(jvm.sun.misc.Signal("INT"), jvm.sun.misc.SignalHandler.SIG_IGN)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.runtime.errors import UsageError
 from jobs.runtime.places import plain_path, plain_paths
-from jobs.runtime.remote import check_scheme
+from jobs.runtime.remote import check_url
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,7 +142,7 @@ def _with_plain_paths(
             try:
                 plain[name] = plain_path(value) if name == "run_dir" else plain_paths(value)
                 for path in plain[name].split(","):
-                    check_scheme(path.strip())
+                    check_url(path.strip())
             except UsageError as error:
                 raise UsageError(f"{_place(name, given, config)} {error}") from error
     return plain

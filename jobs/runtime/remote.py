@@ -16,7 +16,7 @@ from jobs.runtime.errors import MissingDataError, UsageError
 from jobs.runtime.places import is_remote, plain_path
 
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
-fsspec.register_implementation("hdfs", "jobs.runtime.hdfs.Hdfs", clobber=True)
+fsspec.register_implementation("hdfs", "jobs.runtime.answering.AnsweringHdfs", clobber=True)
 
 # A local file's size and time of change, which tell whether it is still what was copied.
 Mark = tuple[int, int]
@@ -37,14 +37,17 @@ def file_system(path: str) -> tuple[Any, str]:
     return system(**system._get_kwargs_from_urls(path)), system._strip_protocol(path)
 
 
-def check_scheme(path: str) -> None:
-    """Refuse a URL of which nothing here knows the scheme, such as a mistyped one.
+def check_url(path: str) -> None:
+    """Refuse a URL that leads nowhere: its scheme is mistyped, or it names no host.
 
     Raises:
         UsageError: see above.
     """
     if is_remote(path):
-        _class_for(path)
+        try:
+            file_system(path)
+        except (RuntimeError, ValueError, ImportError) as error:
+            raise UsageError(f"{path}: expected hdfs://HOST:PORT/PATH ({error})") from error
 
 
 def absolute(path: str) -> str:

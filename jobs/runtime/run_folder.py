@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.runtime import remote
-from jobs.runtime.errors import UsageError
+from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.strict_json import to_json
 
@@ -161,7 +161,9 @@ class RunFolder:
     def close(self) -> None:
         """Release the lock; a killed process releases it too."""
         for lock in self._locks:
-            lock.close()
+            # Who cannot be told takes it back by himself, see FolderLock.
+            with contextlib.suppress(UnavailableError):
+                lock.close()
 
     def _empty(self) -> None:
         for entry in self.path.iterdir():

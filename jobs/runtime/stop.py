@@ -1,4 +1,4 @@
-"""SIGTERM: what supervisors, cron's time limits and `kill` send to a job that is to end."""
+"""SIGTERM and SIGHUP: what supervisors, time limits, `kill` and a terminal that goes away send."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
+from jobs.runtime.answering import hurry
 from jobs.runtime.errors import JobError
-from jobs.runtime.jvm import on_sigterm
+from jobs.runtime.jvm import on_signal
 
 LOG = logging.getLogger(__name__)
 
@@ -24,12 +26,16 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._asked_at: float | None = None
+        self._name = ""
         self._tell: Callable[[], None] | None = None
 
     def listen(self) -> None:
         """Handle the signal from here on, whether it comes to this process or to its JVM."""
-        signal.signal(signal.SIGTERM, self._handle)
-        on_sigterm(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # nohup lets a job outlive its terminal.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
+                on_signal(number.name[3:], partial(os.kill, os.getpid(), number))
 
     @contextmanager
     def gently(self, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -50,15 +56,17 @@ class StopSignal:
             JobError: it has been asked to stop.
         """
         if self._asked_at is not None:
-            raise JobError("stopped by SIGTERM; run the same command again to continue")
+            raise JobError(f"stopped by {self._name}; run the same command again to continue")
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._asked_at is not None and now - self._asked_at < ECHO_SECONDS:
             return
         again, self._asked_at = self._asked_at is not None, now
+        self._name = signal.Signals(number).name
+        hurry()
         if again or self._tell is None:
             self.check()
         else:
-            LOG.warning("SIGTERM: stopping with the next checkpoint (once more: at once)")
+            LOG.warning("%s: stopping with the next checkpoint (once more: at once)", self._name)
             self._tell()
