@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.text import option_word
 from lenet.idx import FILES, IMAGE_SIZE, write_images, write_labels
 
 RECORDS = 64
@@ -35,7 +36,8 @@ def main(archive: str) -> int:
             *("--data", folder, "--batch-size", str(RECORDS), "--epochs", "1"),
             *("--run-dir", os.path.join(folder, "run")),
         ]
-        options = f"{os.environ['SPARK_SUBMIT_OPTS']} -XX:ArchiveClassesAtExit='{archive}'"
+        recording = f"-XX:ArchiveClassesAtExit={option_word(archive)}"
+        options = f"{os.environ['SPARK_SUBMIT_OPTS']} {recording}"
         environment = {**os.environ, "SPARK_SUBMIT_OPTS": options}
         code = subprocess.run(command, env=environment, check=False).returncode
     return code or int(not Path(archive).exists())

@@ -11,6 +11,6 @@ esac
 if ! getent ahosts "$(uname -n)" >/dev/null 2>&1; then
     export SPARK_LOCAL_HOSTNAME=localhost
     if { cat /etc/hosts && echo "127.0.0.1 localhost $(uname -n)"; } >"$VIRTUAL_ENV/hosts"; then
-        export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -Djdk.net.hosts.file='$VIRTUAL_ENV/hosts'"
+        export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -Djdk.net.hosts.file=\"$VIRTUAL_ENV/hosts\""
     fi
 fi 2>/dev/null

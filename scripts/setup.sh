@@ -72,17 +72,17 @@ fi
 sed -i '/# by scripts\/setup.sh$/d' "$venv/bin/activate"
 spark_home="$("$venv/bin/python" -c 'import pyspark; print(pyspark.__path__[0])')"
 mkdir -p "$venv/spark-conf" # empty: the JVM shares no classes if a folder on its path holds files
-log4j="-Dlog4j2.configurationFile='file://$PWD/conf/log4j2.properties'"
+# A value may hold blanks, quotes and letters of any alphabet.
+at_activation() { printf 'export %s=%q # by scripts/setup.sh\n' "$@" >>"$venv/bin/activate"; }
+option_word() { local word="${1//\\/\\\\}" && printf '"%s"' "${word//\"/\\\"}"; }
+log4j="-Dlog4j2.configurationFile=$(option_word "file://$PWD/conf/log4j2.properties")"
 archive="$venv/spark-classes.jsa"
-shared="-XX:SharedArchiveFile='$archive' -Xlog:cds=off"
-{
-    echo "export JAVA_HOME='$java_home' # by scripts/setup.sh"
-    echo "export SPARK_HOME='$spark_home' # by scripts/setup.sh"
-    echo "export SPARK_CONF_DIR='$venv/spark-conf' # by scripts/setup.sh"
-    echo "export SPARK_SUBMIT_OPTS=\"$log4j\" # by scripts/setup.sh"
-    echo "export PYSPARK_PYTHON='$venv/bin/python' # by scripts/setup.sh"
-    echo "source '$PWD/scripts/environment.sh' # by scripts/setup.sh"
-} >>"$venv/bin/activate"
+shared="-XX:SharedArchiveFile=$(option_word "$archive") -Xlog:cds=off"
+at_activation JAVA_HOME "$java_home"
+at_activation SPARK_HOME "$spark_home"
+at_activation SPARK_CONF_DIR "$venv/spark-conf"
+at_activation SPARK_SUBMIT_OPTS "$log4j"
+at_activation PYSPARK_PYTHON "$venv/bin/python"
 
 # With Spark's classes parsed and verified beforehand, every job starts two seconds sooner.
 rm -f "$archive"
@@ -91,8 +91,9 @@ if [[ "$(java_version "$java_home/bin/java")" == 17 ]]; then
     # shellcheck disable=SC1091
     if (source "$venv/bin/activate" && python scripts/class_archive.py "$archive") >>"$log" 2>&1
     then
-        sed -i "s|^export SPARK_SUBMIT_OPTS=\"|&$shared |" "$venv/bin/activate"
+        at_activation SPARK_SUBMIT_OPTS "$shared $log4j"
     fi
 fi
+printf 'source %q # by scripts/setup.sh\n' "$PWD/scripts/environment.sh" >>"$venv/bin/activate"
 echo "$wanted $extras" >"$stamp"
 echo "setup: done"

@@ -147,7 +147,7 @@ def cluster_of(
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneCluster]:
     """Two Workers of one core and 1 GB each."""
-    with cluster_of(2, tmp_path_factory.mktemp("cluster")) as running:
+    with cluster_of(2, tmp_path_factory.mktemp("a cluster's földer")) as running:
         yield running
 
 

@@ -82,7 +82,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterScript]:
     """A started cluster of two Workers, stopped at the end."""
     if not (ROOT / ".venv" / "bin" / "activate").exists():
         pytest.skip("this checkout was not set up by scripts/setup.sh")
-    folder = tmp_path_factory.mktemp("cluster-script")
+    folder = tmp_path_factory.mktemp('a cluster\'s "script"')
     workers = folder / "my workers"
     workers.write_text(WORKERS)
     script = ClusterScript(folder / "state", workers, free_port())

@@ -20,3 +20,9 @@ def in_one_line(name: str) -> str:
 def number(value: float | None, form: str) -> str:
     """A number in a format such as ".4f"; None, which JSON has for what is not finite, in words."""
     return "no number" if value is None else format(value, form)
+
+
+def option_word(text: str) -> str:
+    """A word of a string of Java options, which Spark splits as a shell would."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

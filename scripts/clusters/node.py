@@ -26,6 +26,7 @@ import psutil
 
 from jobs.runtime.cluster_state import ROOT, write_private
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.text import option_word
 from jobs.runtime.workers_file import Worker, is_loopback
 
 LOG4J_FILE = ROOT / "conf" / "log4j2-daemons.properties"
@@ -141,7 +142,7 @@ class Node:
             "SPARK_LOCAL_IP": address,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()} "
-            f"-Djobs.log={log}",
+            f"-Djobs.log={option_word(str(log))}",
         }
         with open(output, "wb") as stream:
             process = subprocess.Popen(
