@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,3 +70,20 @@ def test_an_environment_that_is_there_is_left_alone() -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    documents = [
+        ROOT / "README.md",
+        ROOT / "srgan/weights/README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]
+    for document in documents:
+        text = document.read_text(encoding="utf-8")
+        for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document.name}: {path}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+                names = [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+                assert anchor in names, f"{document.name}: {path}#{anchor}"
