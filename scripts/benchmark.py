@@ -34,6 +34,7 @@ from pathlib import Path
 
 from benchmarks import growth, lenet, srgan, upscale
 
+from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
 from jobs.runtime.strict_json import to_json
 
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPARISONS = {"growth": growth, "lenet": lenet, "srgan": srgan, "upscale": upscale}
 
 
+@command("benchmark")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison that the command line asks for and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -14,11 +14,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.errors import EXIT_OK, exit_code_of, one_line
-from srgan.errors import BadDataError
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK
 from srgan.export import blend, load_generator, save_generator
 
 
+@command("blend_models")
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the blend and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -31,13 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not 0 <= options.share <= 1:
         parser.error("argument --share: 0 to 1")
-    try:
-        first, second = load_generator(options.model), load_generator(options.origin)
-        blended = blend(first, second, options.share)
-        save_generator(options.to, blended.network, blended.description)
-    except (BadDataError, OSError) as error:
-        print(f"blend_models: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    first, second = load_generator(options.model), load_generator(options.origin)
+    blended = blend(first, second, options.share)
+    save_generator(options.to, blended.network, blended.description)
     return EXIT_OK
 
 

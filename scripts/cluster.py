@@ -43,13 +43,13 @@ from jobs.runtime.cluster_state import (
     read_secret,
     write_secret,
 )
+from jobs.runtime.command import command
 from jobs.runtime.errors import (
     EXIT_OK,
     EXIT_UNAVAILABLE,
     JobError,
     UnavailableError,
     UsageError,
-    exit_code_of,
     one_line,
 )
 from jobs.runtime.places import local_path
@@ -61,17 +61,14 @@ EVERYWHERE = "0.0.0.0"
 HOSTS_FILE = "hosts"
 
 
+@command("cluster")
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = _parser().parse_args(argv)
     if options.action == "node":
         return _serve_one_request()
-    try:
-        return ACTIONS[options.action](options)
-    except (JobError, OSError) as error:
-        print(f"cluster: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    return ACTIONS[options.action](options)
 
 
 def start(options: argparse.Namespace) -> int:

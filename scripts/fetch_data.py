@@ -33,7 +33,8 @@ from debian_source import find_parts
 from large_file import fetch_large_file, open_atomically
 from weight_sources import find_weights
 
-from jobs.runtime.errors import EXIT_OK, JobError, UnavailableError, exit_code_of, one_line
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK, UnavailableError, one_line
 from jobs.runtime.places import local_path, plain_path
 from lenet.errors import BadDataError, MissingDataError
 
@@ -49,6 +50,7 @@ NAMED = 10
 LOG = logging.getLogger("fetch_data")
 
 
+@command("fetch_data")
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line, fetch, and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -68,12 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     entry = catalog[options.dataset]
-    try:
-        source = plain_path(options.source)
-        fetch(options.dataset, entry, options.to or DATA / entry["folder"], source)
-    except (BadDataError, MissingDataError, JobError, OSError) as error:
-        print(f"fetch_data: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    source = plain_path(options.source)
+    fetch(options.dataset, entry, options.to or DATA / entry["folder"], source)
     return EXIT_OK
 
 

@@ -32,26 +32,22 @@ from pathlib import Path
 from typing import Any
 
 from jobs.runtime import remote
-from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError, exit_code_of, one_line
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError
 from jobs.runtime.names import split_paths
 
 THREADS = 8
 
 
+@command("mos")
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what was asked for and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     options = _parser().parse_args(argv)
-    try:
-        if remote.is_remote(options.study):
-            raise UsageError(f"--study {options.study}: must be a local folder")
-        options.study = Path(remote.plain_path(options.study))
-        options.action(options)
-    except Exception as error:
-        if not hasattr(error, "exit_code") and not isinstance(error, OSError):
-            raise
-        print(f"mos: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    if remote.is_remote(options.study):
+        raise UsageError(f"--study {options.study}: must be a local folder")
+    options.study = Path(remote.plain_path(options.study))
+    options.action(options)
     return EXIT_OK
 
 

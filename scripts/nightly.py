@@ -28,13 +28,11 @@ from reports.collect import find_runs
 from reports.page import write_page
 
 from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.command import command
 from jobs.runtime.errors import (
     EXIT_FAILED,
     EXIT_OK,
     BusyError,
-    JobError,
-    exit_code_of,
-    one_line,
 )
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.places import local_path
@@ -43,6 +41,7 @@ LOCK_FILE = ".nightly.lock"
 REPORT_FILE = "report.html"
 
 
+@command("nightly")
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(
@@ -57,17 +56,14 @@ def main() -> int:
     overrides = vars(parser.parse_args())
     # Lets the job that runs end before the night does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
+    config = read_config(overrides.pop("config"), overrides)
+    runs = config.folder
     try:
-        config = read_config(overrides.pop("config"), overrides)
-        runs = config.folder
-        with closing(FolderLock(str(runs), LOCK_FILE, "runs in the --config")):
-            return _night(config, runs)
-    except BusyError:
-        print(f"nightly: error: another night is at work in {runs}", file=sys.stderr)
-        return BusyError.exit_code
-    except (JobError, OSError) as error:
-        print(f"nightly: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+        lock = FolderLock(str(runs), LOCK_FILE, "runs in the --config")
+    except BusyError as error:
+        raise BusyError(f"another night is at work in {runs}") from error
+    with closing(lock):
+        return _night(config, runs)
 
 
 def _night(config: Nightly, runs: Path) -> int:

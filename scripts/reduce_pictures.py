@@ -16,11 +16,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from jobs.runtime.errors import EXIT_OK, exit_code_of, one_line
-from srgan.errors import BadDataError, MissingDataError
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK
 from srgan.images import read_images
 
 
+@command("reduce_pictures")
 def main(argv: Sequence[str] | None = None) -> int:
     """Reduce all pictures and return the exit code."""
     parser = argparse.ArgumentParser(
@@ -39,17 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not 1 <= options.shrink < float("inf"):
         parser.error("argument --shrink: 1 or more")
+    if options.longest < 1:
+        parser.error("argument --longest: 1 or more")
     options.to.mkdir(parents=True, exist_ok=True)
-    try:
-        for folder in options.folders:
-            for name, pixels in read_images(folder).usable:
-                image = Image.fromarray(pixels)
-                most = min(options.longest, max(1, int(max(image.size) / options.shrink)))
-                image.thumbnail((most, most), Image.Resampling.LANCZOS)
-                image.save(options.to / f"{Path(name).stem}.png")
-    except (BadDataError, MissingDataError) as error:
-        print(f"reduce_pictures: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    for folder in options.folders:
+        for name, pixels in read_images(folder).usable:
+            image = Image.fromarray(pixels)
+            most = min(options.longest, max(1, int(max(image.size) / options.shrink)))
+            image.thumbnail((most, most), Image.Resampling.LANCZOS)
+            image.save(options.to / f"{Path(name).stem}.png")
     return EXIT_OK
 
 

@@ -15,10 +15,12 @@ from reports.page import write_page
 from reports.text import render_text
 
 from jobs.runtime.cluster_state import ROOT
-from jobs.runtime.errors import EXIT_MISSING_DATA, EXIT_OK
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK, MissingDataError
 from jobs.runtime.places import local_path
 
 
+@command("report")
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(
@@ -31,19 +33,14 @@ def main() -> int:
     parser.add_argument("--format", choices=("html", "markdown"), default="html")
     options = parser.parse_args()
     if not options.runs.is_dir():
-        print(f"report: error: --runs {options.runs}: no such folder", file=sys.stderr)
-        return EXIT_MISSING_DATA
+        raise MissingDataError(f"--runs {options.runs}: no such folder")
     if options.format == "markdown":
         # As other programs end whose reader (`| head`) has read enough.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         print(render_text(options.runs))
         return EXIT_OK
     output = options.output or options.runs / "report.html"
-    try:
-        write_page(options.runs, output)
-    except OSError as error:
-        print(f"report: error: --output {output}: {error.strerror}", file=sys.stderr)
-        return 1
+    write_page(options.runs, output)
     print(output)
     return EXIT_OK
 

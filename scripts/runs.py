@@ -19,29 +19,27 @@ from typing import Any
 
 from nights.retention import delete, reasons_to_stay, superfluous
 from reports.collect import RecordedRun, search
-from reports.text import table, table_of_runs
+from reports.tables import table, table_of_runs
 
 from jobs.runtime.cluster_state import ROOT
-from jobs.runtime.errors import EXIT_OK, JobError, MissingDataError
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_OK, MissingDataError
 from jobs.runtime.places import local_path
 from jobs.runtime.strict_json import to_json
 
 
+@command("runs")
 def main() -> int:
     """The exit code."""
     options = _parser().parse_args()
-    try:
-        if not options.runs.is_dir():
-            raise MissingDataError(f"--runs {options.runs}: no such folder")
-        # As other programs end whose reader (`| head`) has read enough.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        runs, odd = search(options.runs)
-        for line in odd:
-            print(f"runs: left out {line}", file=sys.stderr)
-        options.act(options, list(runs))
-    except JobError as error:
-        print(f"runs: error: {error}", file=sys.stderr)
-        return error.exit_code
+    if not options.runs.is_dir():
+        raise MissingDataError(f"--runs {options.runs}: no such folder")
+    # As other programs end whose reader (`| head`) has read enough.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    runs, odd = search(options.runs)
+    for line in odd:
+        print(f"runs: left out {line}", file=sys.stderr)
+    options.act(options, list(runs))
     return EXIT_OK
 
 

@@ -29,7 +29,8 @@ from scalings.report import draw_chart, markdown, summarise
 from scalings.shapes import Shape, run_on
 
 from jobs.runtime.cluster_state import ROOT
-from jobs.runtime.errors import EXIT_FAILED, EXIT_OK, JobError, exit_code_of, one_line
+from jobs.runtime.command import command
+from jobs.runtime.errors import EXIT_FAILED, EXIT_OK
 from jobs.runtime.strict_json import to_json
 
 LOG = logging.getLogger("scaling")
@@ -39,6 +40,7 @@ DATA = {"lenet": "data/mnist", "srgan": "data/General-100"}
 RECIPES = {"lenet": "conf/lenet.toml", "srgan": "conf/srgan-tiny.toml"}
 
 
+@command("scaling")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every shape, write the table and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -50,24 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     shapes = sorted(Shape.of(*pair) for pair in set(itertools.product(executors, options.cores)))
     folder = (options.out or ROOT / "runs" / "scaling" / options.what).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with _cluster(options, folder / "cluster", shapes) as master:
-            # Shapes take turns: a machine that slows down meanwhile does not decide.
-            outcomes = [
-                run_on(
-                    shape,
-                    f"train_{options.what}",
-                    _job_options(options, shape),
-                    master=master,
-                    profile=options.profile,
-                    run_dir=folder / (f"{shape}-{number}" if number else str(shape)),
-                    environment={} if options.master else _environment(folder / "cluster"),
-                )
-                for number, shape in itertools.product(range(options.repeat), shapes)
-            ]
-    except JobError as error:
-        print(f"scaling: error: {one_line(error)}", file=sys.stderr)
-        return exit_code_of(error)
+    with _cluster(options, folder / "cluster", shapes) as master:
+        # Shapes take turns: a machine that slows down meanwhile does not decide.
+        outcomes = [
+            run_on(
+                shape,
+                f"train_{options.what}",
+                _job_options(options, shape),
+                master=master,
+                profile=options.profile,
+                run_dir=folder / (f"{shape}-{number}" if number else str(shape)),
+                environment={} if options.master else _environment(folder / "cluster"),
+            )
+            for number, shape in itertools.product(range(options.repeat), shapes)
+        ]
     report = summarise(options.what, outcomes, shares_this_machine=options.master is None)
     table = markdown(report)
     (folder / "scaling.json").write_text(to_json(report, indent=2) + "\n", encoding="utf-8")

@@ -81,6 +81,8 @@ def one_line(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.errno in DISK_FULL:
         place = error.filename or "the run folder, or the folder for temporary files"
         text = f"{place}: {error.strerror}; make room, then run the same command again to continue"
+    elif isinstance(error, OSError) and error.filename and not hasattr(error, "exit_code"):
+        text = f"{error.filename}: {error.strerror}"
     else:
         text = str(error) or type(error).__name__
         if not hasattr(error, "exit_code"):
