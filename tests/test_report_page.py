@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from browser import chromium
 from PIL import Image
 from playwright.sync_api import Error, Page
+from reports.charts import line_chart
 from reports.collect import find_runs
 from reports.page import render_page, write_page
 from srgan_samples import sample_pixels
@@ -206,3 +209,10 @@ def test_it_prints(page: Page, tmp_path: Path) -> None:
     except Error as error:
         pytest.skip(f"this Chromium prints no PDF: {error}")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_single_night_is_a_point_with_its_value_and_no_axis_leaves_the_possible() -> None:
+    chart = line_chart("accuracy", "", "%", {"lenet": [(datetime(2026, 1, 1), 99.14)]}, (0, 100))
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
+    assert "99.14" in texts
+    assert max(float(one) for one in texts if re.fullmatch(r"\d+(\.\d+)?", one)) <= 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -41,8 +42,14 @@ SIDE = timedelta(hours=12)
 Points = Sequence[tuple[Any, float]]
 
 
-def line_chart(name: str, x_label: str, y_label: str, series: Mapping[str, Points]) -> str:
-    """An SVG element with a line, and a mark a point, for each series.
+def line_chart(
+    name: str,
+    x_label: str,
+    y_label: str,
+    series: Mapping[str, Points],
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> str:
+    """An SVG element with a line, and a mark per point, for each series; a lone point in figures.
 
     Args:
         name: unique on the page; the ids in the SVG begin with it, those of series with
@@ -50,6 +57,7 @@ def line_chart(name: str, x_label: str, y_label: str, series: Mapping[str, Point
         x_label: what goes to the right; unused where points lie in time.
         y_label: what goes up, with its unit.
         series: (x, y) by label; x is a number or a datetime.
+        limits: what y can be, which the axis does not leave.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 3.2), layout="constrained")
@@ -63,6 +71,10 @@ def line_chart(name: str, x_label: str, y_label: str, series: Mapping[str, Point
             in_time = in_time or any(isinstance(x, datetime) for x in xs)
             (line,) = axes.plot(xs, ys, marker="o", markersize=4, label=label, color=colour)
             line.set_gid(f"series-{number}")
+            if len(points) == 1:
+                axes.annotate(
+                    f"{ys[0]:.4g}", (xs[0], ys[0]), (8, 0), textcoords="offset points", va="center"
+                )
         axes.set_ylabel(y_label)
         if in_time:
             times = [x for points in series.values() for x, _ in points]
@@ -74,10 +86,17 @@ def line_chart(name: str, x_label: str, y_label: str, series: Mapping[str, Point
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel(x_label)
-        axes.legend(frameon=False, fontsize=9, loc="best")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, limits[0]), min(high, limits[1]))
+        figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _for_page(out.getvalue(), name)
+
+
+def possible(unit: str) -> tuple[float, float]:
+    """What a figure of that unit can be."""
+    return (0, 100) if unit == "%" else (0, math.inf)
 
 
 def _for_page(svg: str, name: str) -> str:

@@ -14,7 +14,7 @@ from nights.night import odd_nights, read_nights
 
 from jobs.runtime.run_folder import write_atomically
 from reports import content
-from reports.charts import line_chart
+from reports.charts import line_chart, possible
 from reports.collect import RecordedRun, last_lines, search
 
 TEMPLATE_FOLDER = Path(__file__).parent
@@ -48,11 +48,11 @@ def render_page(root: Path) -> str:
         odd=[*odd_nights(root), *odd],
         latest=runs[: -LATEST - 1 : -1],
         history=[
-            (name, title, unit, Markup(line_chart(name, "", unit, series)))
+            (name, title, unit, Markup(line_chart(name, "", unit, series, possible(unit))))
             for name, title, unit, series in content.history(runs)
         ],
         curves=[
-            (name, title, unit, Markup(line_chart(name, x, unit, series)))
+            (name, title, unit, Markup(line_chart(name, x, unit, series, possible(unit))))
             for name, title, x, unit, series in content.learning_curves(runs)
         ],
         failures=[(run, last_lines(run)) for run in content.failures(runs)],
