@@ -16,7 +16,7 @@ BLUE, ORANGE, GREY = "#3b6fb6", "#e08b3c", "#9a9a9a"
 
 def bars_of(path: Path, runs: Mapping[str, Sequence[float]], label: str) -> None:
     """A bar for the median of each side's runs, and a line from the lowest to the highest."""
-    names = [*reversed(runs)]
+    names = list(runs)[::-1]
     medians = [statistics.median(runs[name]) for name in names]
     below = [median - min(runs[name]) for median, name in zip(medians, names, strict=True)]
     above = [max(runs[name]) - median for median, name in zip(medians, names, strict=True)]

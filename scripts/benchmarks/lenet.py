@@ -38,8 +38,10 @@ LOG = logging.getLogger("benchmark")
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Every side in turn, `options.rounds` times, each a process of its own."""
-    seed = ("--config", str(ROOT / "conf/lenet-seed.toml"))
-    seed += ("--max-iterations", str(options.seed_iterations))
+    seed = (
+        *("--config", str(ROOT / "conf/lenet-seed.toml")),
+        *("--max-iterations", str(options.seed_iterations)),
+    )
     large = ("--batch-size", str(LARGE_BATCH), "--epochs", str(SHORT_EPOCHS))
     bigdl, torch = ROOT / "jobs/train_lenet.py", SIDES_FOLDER / "train_torch_lenet.py"
     sides: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -92,7 +94,7 @@ def _plain(
     run_dir.mkdir(parents=True, exist_ok=True)
     result = run_dir / "result.json"
     words = (batch_size, epochs, options.threads, options.data, result)
-    command = [sys.executable, SIDES_FOLDER / "plain_lenet.py", *map(str, words)]
+    command = [sys.executable, str(SIDES_FOLDER / "plain_lenet.py"), *map(str, words)]
     subprocess.run(command, check=True)
     return json.loads(result.read_text(encoding="utf-8"))
 

@@ -236,5 +236,10 @@ def _sgemm_flops_per_second(device: torch.device) -> float:
 def _flops_per_second(device: torch.device, product: Callable[[], Tensor]) -> float:
     repeats = 10
     product()
-    seconds = _timed(lambda: [product() for _ in range(repeats)] and None, device)
+
+    def repeat() -> None:
+        for _ in range(repeats):
+            product()
+
+    seconds = _timed(repeat, device)
     return repeats * 2 * MATRIX_SIDE**3 / seconds

@@ -76,7 +76,7 @@ def write_night(
 
 def read_nights(runs: Path) -> list[tuple[Path, Mapping[str, Any]]]:
     """The folders of all finished nights and their night.json, the oldest first."""
-    found = []
+    found: list[tuple[Path, Mapping[str, Any]]] = []
     for path in sorted(runs.glob(f"*/{NIGHT_FILE}")):
         with contextlib.suppress(OddFileError):
             found.append((path.parent, read_recorded(path, Night, defaults=True)))

@@ -61,11 +61,11 @@ def learning_curves(runs: Sequence[RecordedRun]) -> list[tuple[str, str, str, st
     """Name, title, x, unit and series: the newest trainings over each other."""
     lenet: Series = {}
     for run in _newest(runs, "train_lenet"):
-        points = [
+        epochs = [
             (entry.get("epoch"), entry.get("test_accuracy"))
             for entry in run.metrics.get("history", ())
         ]
-        lenet[run.name] = [(x, 100 * y) for x, y in points if None not in (x, y)]
+        lenet[run.name] = [(x, 100 * y) for x, y in epochs if None not in (x, y)]
     loss: Series = {}
     for run in _newest(runs, "train_srgan"):
         points = _scalars(run.folder / "tensorboard", "Loss")
