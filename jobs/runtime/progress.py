@@ -23,7 +23,6 @@ class Progress:
         self._total = total
         self._unit = unit
         self._first = done
-        self._done = done
         self._interval = interval
         self._started = self._last_line = time.monotonic()
         terminal = open_terminal()
@@ -35,7 +34,6 @@ class Progress:
 
     def update(self, done: int, note: str) -> None:
         """Say that `done` units are finished; `note` is shown beside them (loss and the like)."""
-        self._done = done
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._bar.n)

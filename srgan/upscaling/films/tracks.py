@@ -43,12 +43,10 @@ class Tracks:
     Attributes:
         film: that of the frames.
         copied: by the number of the source's stream.
-        attached: numbers of streams whose pictures became attachments.
     """
 
     film: Any
     copied: Mapping[int, Any]
-    attached: frozenset[int]
 
 
 def check_sound(film: OpenFilm, suffix: str) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ def add_tracks(film: OpenFilm, output: Any, suffix: str, encoding: Encoding) -> 
     chapters = container.chapters()
     if chapters:
         output.set_chapters(chapters)
-    return Tracks(new_film, copied, frozenset(pictures))
+    return Tracks(new_film, copied)
 
 
 def lost(source: OpenFilm, result: OpenFilm, suffix: str) -> list[str]:
