@@ -39,10 +39,11 @@ class Options(Recipe, JobOptions):
 def work(run: Run[Options]) -> dict[str, Any]:
     """Train, and test the finished model."""
     # BigDL takes a second to import, which nobody should wait for who mistyped an option.
-    from lenet import bigdl
+    from lenet import bigdl, fused
     from lenet.evaluation import evaluate
+    from lenet.schedule import check_batch_size, total_iterations
     from lenet.snapshots import MODEL_FILE, save_model
-    from lenet.training import Callbacks, Trainer, check_batch_size, total_iterations
+    from lenet.training import Callbacks, Trainer
 
     options, cluster = run.options, run.cluster
     check_batch_size(options.batch_size, cluster.executors, cluster.cores)
@@ -53,7 +54,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         records = pool.submit(
             lambda: (bigdl.load_records(train, options.shift), bigdl.load_records(test))
         )
-        context = run.start_spark(bigdl.spark_properties(cluster.cores))
+        context = run.start_spark(
+            bigdl.spark_properties(cluster.cores), fused.context_class(options)
+        )
         bigdl.start_engine(context)
 
     progress = Progress(total_iterations(options, len(train)), "iteration")

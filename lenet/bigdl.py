@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,13 @@ from lenet import network
 from lenet.idx import IMAGE_SIZE, Digits, write_images, write_labels
 
 DLLIB = "com.intel.analytics.bigdl.dllib"
+# Our own classes, which scripts/build_jar.py compiles.
+JAR = Path(__file__).resolve().parent / "jvm" / "lenet.jar"
 
 
 def class_path() -> list[str]:
-    """BigDL's jars, which driver and executors need."""
-    return sorted(get_bigdl_jars())
+    """BigDL's jars and ours, which driver and executors need."""
+    return [*sorted(get_bigdl_jars()), str(JAR)]
 
 
 def spark_properties(cores: int) -> dict[str, str]:
@@ -36,6 +39,9 @@ def spark_properties(cores: int) -> dict[str, str]:
         "spark.shuffle.reduceLocality.enabled": "false",
         "spark.speculation": "false",
         "spark.serializer": "org.apache.spark.serializer.JavaSerializer",
+        # An iteration's closures and models are small: to compress and check them takes longer.
+        "spark.broadcast.compress": "false",
+        "spark.broadcast.checksum": "false",
     }
 
 
@@ -47,12 +53,17 @@ def start_engine(context: SparkContext) -> None:
 
 def cores_per_executor() -> int:
     """As BigDL knows it."""
-    return int(_singleton("utils.Engine").coreNumber())
+    return int(singleton("utils.Engine").coreNumber())
+
+
+def executors() -> int:
+    """As BigDL knows it."""
+    return int(singleton("utils.Engine").nodeNumber())
 
 
 def use_executors(count: int) -> None:
     """Tell BigDL how many executors there are from now on."""
-    _singleton("utils.Engine").setNodeNumber(count)
+    singleton("utils.Engine").setNodeNumber(count)
 
 
 @dataclass(frozen=True)
@@ -62,10 +73,12 @@ class Records:
     Attributes:
         java: Array[ByteRecord].
         side: rows and columns of an image; larger than IMAGE_SIZE where it is to be cropped.
+        count: how many there are.
     """
 
     java: Any
     side: int
+    count: int
 
 
 def load_records(digits: Digits, shift: int = 0) -> Records:
@@ -84,54 +97,65 @@ def load_records(digits: Digits, shift: int = 0) -> Records:
         images_file, labels_file = os.path.join(folder, "images"), os.path.join(folder, "labels")
         write_images(images_file, images)
         write_labels(labels_file, digits.labels)
-        loaded = _singleton("models.lenet.Utils").load(images_file, labels_file)
-    return Records(loaded, images.shape[1])
+        loaded = singleton("models.lenet.Utils").load(images_file, labels_file)
+    return Records(loaded, images.shape[1], len(images))
 
 
-def batches(context: SparkContext, records: Records, batch_size: int) -> Any:
-    """A DistributedDataSet of normalised mini-batches, one partition an executor.
+def batches(context: SparkContext, records: Records, transformer: Any) -> Any:
+    """A DistributedDataSet of mini-batches, one partition an executor.
 
     Args:
         context: a session in which `start_engine` has run.
         records: what to cut into batches; the executors keep it in memory as bytes.
+        transformer: from records to mini-batches.
+    """
+    data_set = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.DataSet.array(
+        records.java, context._jsc.sc(), _class_tag("feature.dataset.ByteRecord")
+    )
+    return data_set.transform(transformer, _class_tag("feature.dataset.MiniBatch"))
+
+
+def batcher(records: Records, batch_size: int) -> Any:
+    """BigDL's own transformers from records to normalised mini-batches.
+
+    Args:
+        records: whose side they are to expect.
         batch_size: records over all executors.
     """
-    images = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.image
+    images = _jvm().com.intel.analytics.bigdl.dllib.feature.dataset.image
     pipeline = images.BytesToGreyImg(records.side, records.side)
     if records.side != IMAGE_SIZE:
         pipeline = _then(pipeline, images.GreyImgCropper(IMAGE_SIZE, IMAGE_SIZE))
     pipeline = _then(pipeline, images.GreyImgNormalizer(network.MEAN, network.DEVIATION))
-    pipeline = _then(pipeline, images.GreyImgToBatch(batch_size))
-    data_set = context._jvm.com.intel.analytics.bigdl.dllib.feature.dataset.DataSet.array(
-        records.java, context._jsc.sc(), _class_tag("feature.dataset.ByteRecord")
-    )
-    return data_set.transform(pipeline, _class_tag("feature.dataset.MiniBatch"))
+    return _then(pipeline, images.GreyImgToBatch(batch_size))
 
 
 def float_evidence() -> tuple[Any, Any]:
     """The two implicit arguments of Scala methods on float tensors."""
     return (
         _jvm().scala.reflect.ClassTag.Float(),
-        _singleton("tensor.TensorNumericMath$TensorNumeric$NumericFloat"),
+        singleton("tensor.TensorNumericMath$TensorNumeric$NumericFloat"),
     )
+
+
+def java_class(name: str) -> Any:
+    """The java.lang.Class of one of BigDL's classes, named within DLLIB."""
+    loader = _jvm().Thread.currentThread().getContextClassLoader()
+    return _jvm().java.lang.Class.forName(f"{DLLIB}.{name}", True, loader)
+
+
+def singleton(name: str) -> Any:
+    """One of BigDL's Scala objects, named within DLLIB."""
+    # py4j cannot name a Scala object, whose class ends with a $.
+    return java_class(f"{name}$").getField("MODULE$").get(None)
 
 
 def _jvm() -> Any:
     return SparkContext._jvm
 
 
-def _class(name: str) -> Any:
-    loader = _jvm().Thread.currentThread().getContextClassLoader()
-    return _jvm().java.lang.Class.forName(f"{DLLIB}.{name}", True, loader)
-
-
 def _class_tag(name: str) -> Any:
-    return _jvm().scala.reflect.ClassTag.apply(_class(name))
-
-
-def _singleton(name: str) -> Any:
-    # py4j cannot name a Scala object, whose class ends with a $.
-    return _class(f"{name}$").getField("MODULE$").get(None)
+    return _jvm().scala.reflect.ClassTag.apply(java_class(name))
 
 
 def _then(first: Any, second: Any) -> Any:

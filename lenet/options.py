@@ -10,13 +10,18 @@ from pydantic import BaseModel, Field, model_validator
 class Recipe(BaseModel):
     """Network, optimiser and schedule of a training.
 
-    The mean loss of a batch is minimised by SGD. With `learning_rate_schedule = "linear"` epoch k
-    of n runs at learning_rate * (n - k + 1) / n; with "inverse" iteration i runs at
+    The mean loss of a batch is minimised by SGD. With `learning_rate_schedule = "linear"`
+    iteration i of n, counted from 0, runs at learning_rate * (1 - i / n); with "inverse" at
     learning_rate / (1 + i * learning_rate_decay), BigDL's default.
     """
 
     network: Literal["lenet5", "seed"] = Field(
         "lenet5", description="lenet5: tuned; seed: BigDL's stock network, as in the experiment"
+    )
+    arithmetic: Literal["fused", "bigdl"] = Field(
+        "fused",
+        description="fused: lenet5 as one module, and batches, of our own; bigdl: BigDL's layers "
+        "and transformers, on a Spark that inspects every closure",
     )
     epochs: int = Field(8, ge=1, description="passes over the training set")
     max_iterations: int = Field(
@@ -43,13 +48,19 @@ class Recipe(BaseModel):
     )
 
     @model_validator(mode="after")
+    def _check_arithmetic(self) -> Recipe:
+        if self.network != "lenet5" and self.arithmetic == "fused":
+            raise ValueError(f"--network {self.network} needs --arithmetic bigdl")
+        return self
+
+    @model_validator(mode="after")
     def _check_decay(self) -> Recipe:
         if self.learning_rate_schedule == "linear" and self.learning_rate_decay:
             raise ValueError("--learning-rate-decay needs --learning-rate-schedule inverse")
         return self
 
-    def learning_rate_in(self, epoch: int) -> float:
-        """The learning rate at the first iteration of an epoch (counted from 1)."""
+    def learning_rate_at(self, iteration: int, iterations: int) -> float:
+        """The learning rate of an iteration, counted from 0, of all epochs' iterations."""
         if self.learning_rate_schedule == "inverse":
-            return self.learning_rate
-        return self.learning_rate * (self.epochs - epoch + 1) / self.epochs
+            return self.learning_rate / (1 + iteration * self.learning_rate_decay)
+        return self.learning_rate * (1 - iteration / iterations)

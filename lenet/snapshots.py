@@ -1,8 +1,9 @@
 """Snapshots of a training: what it takes to go on after the last whole epoch.
 
     snapshots/epoch-0003/model.bigdl     the weights, in BigDL's own format
+    snapshots/epoch-0003/velocity.npy    of the momentum, in the order of the weights
     snapshots/epoch-0003/state.json      epoch, iteration, history
-    snapshots/epoch-0003/SHA256SUMS      of the two
+    snapshots/epoch-0003/SHA256SUMS      of the others
 
 A snapshot is made under a temporary name and renamed. DistriOptimizer's own checkpoints are not
 used: it writes them in place, takes the newest by time stamp even if it is cut off, and looks
@@ -20,7 +21,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bigdl.dllib.nn.layer import Layer, Model
+from numpy.typing import NDArray
 from py4j.protocol import Py4JJavaError
 
 from lenet.errors import BadDataError, MissingDataError, TrainingFailedError
@@ -29,13 +32,25 @@ LOG = logging.getLogger(__name__)
 
 FOLDER = "snapshots"
 MODEL_FILE = "model.bigdl"
+VELOCITY_FILE = "velocity.npy"
 STATE_FILE = "state.json"
 SUMS_FILE = "SHA256SUMS"
 KEEP = 3
 
 
-def save_snapshot(run_folder: Path, network: Layer, state: dict[str, Any]) -> Path:
+def save_snapshot(
+    run_folder: Path,
+    network: Layer,
+    velocity: NDArray[np.float32] | None,
+    state: dict[str, Any],
+) -> Path:
     """Write the snapshot of the epoch that `state["epoch"]` names; keep the newest KEEP.
+
+    Args:
+        run_folder: where.
+        network: its weights are kept.
+        velocity: of the momentum, None where the optimiser has none.
+        state: what else it takes to go on.
 
     Raises:
         TrainingFailedError: it cannot be written; those before are left as they are.
@@ -48,9 +63,11 @@ def save_snapshot(run_folder: Path, network: Layer, state: dict[str, Any]) -> Pa
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         save_model(network, temporary / MODEL_FILE)
+        if velocity is not None:
+            np.save(temporary / VELOCITY_FILE, velocity)
         text = json.dumps(state, indent=2, allow_nan=False) + "\n"
         (temporary / STATE_FILE).write_text(text, encoding="utf-8")
-        sums = [f"{_sha256(temporary / name)}  {name}\n" for name in (MODEL_FILE, STATE_FILE)]
+        sums = [f"{_sha256(file)}  {file.name}\n" for file in sorted(temporary.iterdir())]
         (temporary / SUMS_FILE).write_text("".join(sums), encoding="utf-8")
         for file in temporary.iterdir():
             with open(file, "rb") as opened:
@@ -99,9 +116,18 @@ def is_whole(folder: Path) -> bool:
     try:
         lines = (folder / SUMS_FILE).read_text(encoding="utf-8").splitlines()
         sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        return sums == {name: _sha256(folder / name) for name in (MODEL_FILE, STATE_FILE)}
+        present = {file.name for file in folder.iterdir()} - {SUMS_FILE}
+        return {MODEL_FILE, STATE_FILE} <= present and sums == {
+            name: _sha256(folder / name) for name in present
+        }
     except (OSError, ValueError):
         return False
+
+
+def load_velocity(snapshot: Path) -> NDArray[np.float32] | None:
+    """The velocity in a whole snapshot, shape (parameters,); None where it has none."""
+    file = snapshot / VELOCITY_FILE
+    return np.load(file, allow_pickle=False) if file.exists() else None
 
 
 def load_model(path: str) -> Layer:

@@ -14,3 +14,17 @@ if ! getent ahosts "$(uname -n)" >/dev/null 2>&1; then
         export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -Djdk.net.hosts.file=\"$VIRTUAL_ENV/hosts\""
     fi
 fi 2>/dev/null
+
+# BigDL's MKL takes its slowest way on AMD's processors, unless it is told to use AVX2 (5) or
+# AVX-512 (7).
+if grep -qs '^vendor_id.*AuthenticAMD' /proc/cpuinfo; then
+    if grep -qsw avx512vl /proc/cpuinfo; then
+        export MKL_DEBUG_CPU_TYPE=7
+    elif grep -qsw avx2 /proc/cpuinfo; then
+        export MKL_DEBUG_CPU_TYPE=5
+    fi
+fi
+
+# For the driver, which is the executor of local[*]: code is compiled after a third of the calls,
+# and garbage, of which BigDL makes much that lives briefly, is collected by all cores at once.
+export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -XX:+UseParallelGC -XX:CompileThresholdScaling=0.3"

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from lenet.errors import BatchSizeError
 from lenet.options import Recipe
+from lenet.schedule import check_batch_size, iterations_per_epoch, total_iterations
 from lenet.summaries import drop_torn_event
-from lenet.training import check_batch_size, iterations_per_epoch, total_iterations
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,14 @@ def test_iterations() -> None:
 
 
 def test_learning_rates() -> None:
-    recipe = Recipe(epochs=4, learning_rate=0.1)
-    assert [recipe.learning_rate_in(epoch) for epoch in (1, 2, 3, 4)] == pytest.approx(
-        [0.1, 0.075, 0.05, 0.025]
+    recipe = Recipe(learning_rate=0.1)
+    assert [recipe.learning_rate_at(iteration, 100) for iteration in (0, 50, 99)] == pytest.approx(
+        [0.1, 0.05, 0.001]
     )
-    inverse = Recipe(learning_rate_schedule="inverse", learning_rate_decay=2e-4)
-    assert inverse.learning_rate_in(3) == inverse.learning_rate
+    inverse = Recipe(learning_rate_schedule="inverse", learning_rate=0.1, learning_rate_decay=0.01)
+    assert inverse.learning_rate_at(300, 1000) == pytest.approx(0.025)
+    with pytest.raises(ValidationError, match="--arithmetic bigdl"):
+        Recipe(network="seed")
     with pytest.raises(ValidationError, match="inverse"):
         Recipe(learning_rate_decay=2e-4)
 

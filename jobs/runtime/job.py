@@ -72,7 +72,11 @@ class Run(Generic[OptionsType]):
         spark.add_jars(class_path)
         self._class_path = class_path
 
-    def start_spark(self, properties: Mapping[str, str]) -> SparkContext:
+    def start_spark(
+        self,
+        properties: Mapping[str, str],
+        context_class: type[SparkContext] = SparkContext,
+    ) -> SparkContext:
         """Start the session (once) and wait for the promised executors."""
         if self._context is None:
             self._context = spark.start_spark(
@@ -82,6 +86,7 @@ class Run(Generic[OptionsType]):
                 class_path=self._class_path,
                 properties=properties,
                 executor_wait=self.options.executor_wait,
+                context_class=context_class,
             )
         return self._context
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
 
+from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import UnavailableError, one_line
 from jobs.runtime.executors import wait_for_executors
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
@@ -45,6 +47,7 @@ def start_spark(
     class_path: Sequence[str],
     properties: Mapping[str, str],
     executor_wait: float,
+    context_class: type[SparkContext] = SparkContext,
 ) -> SparkContext:
     """Start the session and wait until the promised executors are there.
 
@@ -55,6 +58,7 @@ def start_spark(
         class_path: jars for the executors; the driver has them by `add_jars`.
         properties: further Spark properties that the job's engine needs.
         executor_wait: seconds until missing executors are an error.
+        context_class: what to start.
 
     Raises:
         UnavailableError: no master answers, or executors are missing.
@@ -65,7 +69,7 @@ def start_spark(
     environment = _environment_on_nodes(conf)
     log4j = LOG4J_FILE.as_uri()
     if environment != sys.prefix:
-        class_path = [path.replace(sys.prefix, environment, 1) for path in class_path]
+        class_path = [_on_nodes(path, environment) for path in class_path]
         log4j = f"file:{environment}/conf/{LOG4J_FILE.name}"
     # Executors must run this very interpreter, not the first python3 on their PATH.
     os.environ["PYSPARK_PYTHON"] = f"{environment}/bin/python"
@@ -82,7 +86,7 @@ def start_spark(
     for key, value in properties.items():
         conf.set(key, value)
     try:
-        context = SparkContext(conf=conf)
+        context = context_class(conf=conf)
     except Py4JJavaError as error:
         raise UnavailableError(
             f"Spark did not start on {cluster.master}: {one_line(error)}"
@@ -120,6 +124,14 @@ def _environment_on_nodes(conf: SparkConf) -> str:
     keys = ("spark.archives", "spark.yarn.dist.archives")
     archives = ",".join(conf.get(key, "") or "" for key in keys)
     return f"./{ARCHIVE_NAME}" if archives.endswith(f"#{ARCHIVE_NAME}") else sys.prefix
+
+
+def _on_nodes(path: str, environment: str) -> str:
+    """Where the archive of scripts/pack_environment.sh has a file of environment or checkout."""
+    if Path(path).is_relative_to(sys.prefix):
+        return path.replace(sys.prefix, environment, 1)
+    packages = sysconfig.get_path("purelib").replace(sys.prefix, environment, 1)
+    return f"{packages}/{Path(path).relative_to(ROOT)}"
 
 
 def _connection(cluster: Cluster) -> dict[str, str]:

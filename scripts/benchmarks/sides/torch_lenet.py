@@ -60,7 +60,7 @@ def train_lenet(recipe: Recipe, data: str, threads: int) -> dict[str, Any]:
         for epoch in range(1, recipe.epochs + 1):
             started = time.perf_counter()
             for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate_in(epoch)
+                group["lr"] = recipe.learning_rate * (recipe.epochs - epoch + 1) / recipe.epochs
             iterations = 0
             for images, labels in _batches(train, recipe, epoch, ranks):
                 _step(parallel, optimiser, images, labels)

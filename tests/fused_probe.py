@@ -1,0 +1,94 @@
+"""Run by spark-submit from test_lenet_fused.py: our classes of the JVM beside BigDL's own.
+
+spark-submit tests/fused_probe.py RUN_FOLDER OUTPUT.npz
+
+Both networks, with the same weights, compute the same batches: at odd sizes, from the middle of a
+larger tensor as DistriOptimizer's replicas get them, with weights each in a tensor of its own and
+all in one storage, and by a replica that shares another's weights. Also stored: weights and
+velocity of each snapshot in the run folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bigdl.dllib.nn.criterion import ClassNLLCriterion
+from bigdl.dllib.utils.common import callBigDlFunc
+from pyspark import SparkConf
+
+from jobs.runtime.spark import add_jars
+from lenet import bigdl, fused
+from lenet.network import build_network
+from lenet.snapshots import load_model, load_velocity
+from lenet.tensors import to_numpy, to_tensor
+
+# BigDL's convolution has memory for the largest batch only if that comes first.
+SIZES = (50, 16, 9, 7, 5, 4, 3, 2)
+NAMES = [f"{layer}.{kind}" for layer in range(1, 6) for kind in ("weight", "bias")]
+
+
+def one_pass(network: Any, criterion: Any, images: Any, labels: Any) -> dict[str, Any]:
+    """Scores, loss and the gradient of every parameter."""
+    network.training()
+    network.zeroGradParameters()
+    scores = network.forward(images)
+    loss = criterion.forward(scores, labels)
+    network.backward(images, criterion.backward(scores, labels))
+    gradients = [to_numpy(gradient) for gradient in network.parameters()._2()]
+    found = dict(zip(NAMES, gradients, strict=True))
+    return {"scores": to_numpy(scores), "loss": np.float32(loss), **found}
+
+
+def main(run_folder: str, output: str) -> None:
+    """Compute, and write what both say."""
+    add_jars(bigdl.class_path())
+    conf = SparkConf().set("spark.driver.host", "127.0.0.1").set("spark.ui.enabled", "false")
+    for key, value in bigdl.spark_properties(2).items():
+        conf.set(key, value)
+    bigdl.start_engine(fused.PlainContext(conf=conf))
+    callBigDlFunc("float", "setModelSeed", 5)
+    standard = build_network("lenet5")
+    ours = fused.fused_network(standard)
+    replica = fused.fused_network(standard)
+    random = np.random.default_rng(1)
+    found: dict[str, Any] = {}
+
+    def compare(title: str, images: Any, labels: Any, network: Any) -> None:
+        sides = (
+            ("theirs", standard.value, ClassNLLCriterion().value),
+            ("ours", network, fused.log_loss()),
+        )
+        for side, of_side, criterion in sides:
+            for key, value in one_pass(of_side, criterion, images, labels).items():
+                found[f"{side}/{title}/{key}"] = value
+
+    for size in SIZES:
+        images = to_tensor(random.normal(size=(size, 28, 28)).astype(np.float32))
+        labels = to_tensor(random.integers(1, 11, size).astype(np.float32))
+        compare(f"{size}", images, labels, ours)
+    # BigDL's Reshape takes a batch of one for an image alone, which its gradients do not know.
+    images = to_tensor(random.normal(size=(1, 28, 28)).astype(np.float32))
+    for side, network in (("theirs", standard.value), ("ours", ours)):
+        found[f"{side}/1/scores"] = to_numpy(network.forward(images))
+    images = to_tensor(random.normal(size=(30, 28, 28)).astype(np.float32)).narrow(1, 12, 11)
+    labels = to_tensor(random.integers(1, 11, 30).astype(np.float32)).narrow(1, 12, 11)
+    ours.getParameters()
+    compare("one storage", images, labels, ours)
+    # As ModelBroadcast does it: weights in common, gradients of their own.
+    for mine, common in zip(replica.parameters()._1(), ours.parameters()._1(), strict=True):
+        mine.set(common)
+    found["standard output"] = to_numpy(ours.forward(images))
+    compare("a replica", images, labels, replica)
+
+    for snapshot in sorted((Path(run_folder) / "snapshots").iterdir()):
+        weights = load_model(str(snapshot)).value.getParameters()._1()
+        found[f"{snapshot.name}/weights"] = to_numpy(weights)
+        found[f"{snapshot.name}/velocity"] = load_velocity(snapshot)
+    np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
