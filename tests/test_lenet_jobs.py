@@ -40,13 +40,13 @@ def test_one_epoch_reads_most_digits(trained: Submission) -> None:
         "memory": "3g",
         "gpus": 0,
     }
-    assert metrics["top1_accuracy"] == metrics["correct"] / metrics["count"] > 0.965
+    assert metrics["top1_accuracy"] == metrics["correct"] / metrics["count"] > 0.95
     assert metrics["count"] == 10000
-    assert metrics["loss"] < 0.12
+    assert metrics["loss"] < 0.18
     assert (metrics["epochs"], metrics["iterations"]) == (1, 118)
-    # DistriOptimizer validates with weights it has sent as 16-bit floats.
+    # That of the fused network, and that of BigDL's layers.
     assert metrics["history"][0]["test_accuracy"] == pytest.approx(
-        metrics["top1_accuracy"], abs=0.002
+        metrics["top1_accuracy"], abs=0.0005
     )
     assert 0 < metrics["wall_clock_seconds"] < result["seconds"]
     assert metrics["records_per_second"] > 0

@@ -57,7 +57,7 @@ final class FirstBlock {
     void backward(Floats x, int first, int count, float[] y, float[] dy) {
         Vectors.tanhBackward(dy, y, first * VALUES, VALUES * count);
         for (int value = 0; count < TILE && value < VALUES; value++) {
-            biasSums[value] += Vectors.sum(dy, value * count, count);
+            biasSums[value * TILE] += Vectors.sum(dy, value * count, count);
         }
         if (count == TILE) {
             Vectors.add(dy, 0, biasSums, 0, VALUES * TILE);

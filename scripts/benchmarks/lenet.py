@@ -102,6 +102,7 @@ def _plain(
 def _figures(side: str, metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """What is compared of one run; times in seconds, None where a side has no such thing."""
     iteration, exchange = metrics["iteration_seconds"], metrics.get("exchange_seconds")
+    to_goal = _seconds_to_goal(side, metrics)
     compute = metrics.get("compute_seconds", iteration - (exchange or 0.0))
     return {
         "records_per_second": metrics["records_per_second"],
@@ -110,7 +111,8 @@ def _figures(side: str, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         "exchange_seconds": exchange,
         "rest_seconds": max(0.0, iteration - compute - (exchange or 0.0)),
         "setup_seconds": metrics["setup_seconds"],
-        "seconds_to_goal": _seconds_to_goal(side, metrics),
+        "seconds_to_goal": to_goal,
+        "command_to_goal": None if to_goal is None else metrics["setup_seconds"] + to_goal,
         "top1_accuracy": metrics["top1_accuracy"] if side in ("tuned", "ddp", "plain") else None,
     }
 
@@ -137,8 +139,8 @@ def markdown(report: dict[str, Any]) -> str:
     lines = [
         f"| {cluster['master']}, {cluster['executors']} x {cluster['cores']} cores, "
         f"{report['rounds']} rounds | records/s | ms an iteration | compute | exchange | Spark "
-        "| to first iteration | to 98.57 % | accuracy |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| to first iteration | from there to 98.57 % | in all | accuracy |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for side, title in SIDES.items():
         row = medians[side]
@@ -150,7 +152,8 @@ def markdown(report: dict[str, Any]) -> str:
                 for part in ("iteration", "compute", "exchange", "rest")
             ),
             _cell(row["setup_seconds"], 1, "{:.1f} s"),
-            _cell(row["seconds_to_goal"], 1, "{:.0f} s"),
+            _cell(row["seconds_to_goal"], 1, "{:.1f} s"),
+            _cell(row["command_to_goal"], 1, "{:.1f} s"),
             _cell(row["top1_accuracy"], 100, "{:.2f} %"),
         ]
         lines.append(f"| {title} | {' | '.join(cells)} |")

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lenet.idx import IMAGE_SIZE, Digits, read_digits
 from lenet.options import Recipe
+from lenet.schedule import iterations_per_epoch
 from srgan.distributed import Ranks, joined_ranks
 
 # lenet.network has the same two, but importing it starts BigDL.
@@ -55,14 +56,16 @@ def train_lenet(recipe: Recipe, data: str, threads: int) -> dict[str, Any]:
         optimiser = torch.optim.SGD(
             parallel.parameters(), recipe.learning_rate, recipe.momentum, nesterov=True
         )
+        per_epoch = iterations_per_epoch(len(train), recipe.batch_size)
         history = []
         first_iteration_at = 0.0
         for epoch in range(1, recipe.epochs + 1):
             started = time.perf_counter()
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * (recipe.epochs - epoch + 1) / recipe.epochs
             iterations = 0
             for images, labels in _batches(train, recipe, epoch, ranks):
+                done = (epoch - 1) * per_epoch + iterations
+                for group in optimiser.param_groups:
+                    group["lr"] = recipe.learning_rate_at(done, recipe.epochs * per_epoch)
                 _step(parallel, optimiser, images, labels)
                 iterations += 1
                 first_iteration_at = first_iteration_at or time.time()
