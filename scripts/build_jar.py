@@ -35,9 +35,10 @@ def compile_classes(folder: Path) -> None:
     """
     spark = Path(pyspark.__path__[0]) / "jars" / "*"
     class_path = ":".join([*sorted(get_bigdl_jars()), str(spark)])
-    options = ("--release", RELEASE, "-proc:none", "-nowarn", "-XDignore.symbol.file")
-    options += ("-Xlint:-options", "-Xlint:-unchecked", "-g:none")
-    words = ("javac", *options, "-cp", class_path, "-d", folder, *sorted(SOURCES.glob("*.java")))
+    words = [
+        *("javac", "--release", RELEASE, "-proc:none", "-g:none", "-nowarn", "-Xlint:-options"),
+        *("-cp", class_path, "-d", folder, *sorted(SOURCES.glob("*.java"))),
+    ]
     subprocess.run([str(word) for word in words], check=True)
 
 

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LOCAL = ("--master", "local[2]")
 EPOCHS = 4
-RECIPE = ("--epochs", EPOCHS, "--batch-size", 64)
+# Epochs that are long enough to be hit.
+RECIPE = ("--epochs", EPOCHS, "--batch-size", 16, "--learning-rate", 0.02)
 
 
 def in_epoch(job: RunningJob, number: int) -> None:

@@ -198,7 +198,8 @@ def test_lenet_from_and_to_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_pa
 @pytest.mark.cluster
 def test_lenet_loses_an_executor(hdfs: str, files: Any, small_mnist: Path, tmp_path: Path) -> None:
     run = f"{hdfs}/runs/hurt"
-    options = ("--data", small_mnist, "--epochs", 2, "--batch-size", 64, "--executor-wait", 15)
+    options = ("--data", small_mnist, "--epochs", 2, "--batch-size", 16, "--learning-rate", 0.02)
+    options += ("--executor-wait", 15)
     with cluster_of(2, tmp_path / "cluster") as cluster:
         arguments = on(cluster)
         arguments["environment"] = {**arguments["environment"], "TMPDIR": str(tmp_path)}
