@@ -120,17 +120,11 @@ def work(run: Run[Options]) -> dict[str, Any]:
     return metrics
 
 
-def _train_on_rank(use_gpu: bool, *arguments: Any) -> dict[str, Any]:
-    # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
-    from jobs.runtime import remote  # noqa: F401
-    from jobs.runtime.ranks import guarded
-
-    return guarded(_train, use_gpu, *arguments)
-
-
-def _train(
+def _train_on_rank(
     use_gpu: bool, options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
 ) -> dict[str, Any]:
+    # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
+    from jobs.runtime import remote  # noqa: F401
     from jobs.runtime.rank_reports import WarningsForDriver, report_progress
     from jobs.runtime.ranks import check_gpu
     from srgan.storage import exists, join

@@ -8,7 +8,7 @@
 
 lenet: the experiment's recipe (conf/lenet-seed.toml, its first iterations, and from those the
 time of all 28125), the tuned one (conf/lenet.toml, whole), the same network, batch and optimiser
-in PyTorch DDP under TorchDistributor on the same cores and in one plain process, and the last
+in PyTorch DDP under Spark on the same cores and in one plain process, and the last
 three at batch 2048. 7 minutes a round on two cores.
 
 srgan: the training step of the paper's SRResNet with each option on and off, interleaved, beside

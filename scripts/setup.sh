@@ -27,7 +27,7 @@ java_fits() {
     case "$(java_version "$1")" in 8 | 11 | 17) return 0 ;; *) return 1 ;; esac
 }
 
-wanted="$( (pwd; cat pyproject.toml scripts/setup.sh) | sha256sum | cut -c1-64)"
+wanted="$( (pwd; cat pyproject.toml conf/bigdl.txt scripts/setup.sh) | sha256sum | cut -c1-64)"
 if [[ -f "$stamp" ]] && read -r have have_extras <"$stamp" && [[ "$have" == "$wanted" ]] &&
     [[ -z "$extras" || "$have_extras" == "$extras" ]]; then
     exit 0
@@ -53,7 +53,10 @@ fi
 [[ -x "$venv/bin/python" ]] || "$python" -m venv "$venv"
 echo "setup: installing packages into .venv (a few minutes, 2 GB) ..."
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --retries 2 --timeout 20)
-"${pip[@]}" install --quiet --editable ".${extras:+[$extras]}" >"$log" 2>&1 ||
+{
+    "${pip[@]}" install --quiet --editable ".${extras:+[$extras]}" &&
+        "${pip[@]}" install --quiet --no-deps --requirement conf/bigdl.txt
+} >"$log" 2>&1 ||
     fail "could not install the packages (is there a network?); see $log"
 
 java_home=""

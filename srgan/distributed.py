@@ -1,4 +1,4 @@
-"""The ranks of a training, whoever launched them: TorchDistributor, torchrun or nobody.
+"""The ranks of a training, whoever launched them: jobs/runtime/ranks.py, torchrun or nobody.
 
 A launcher sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT; without them the process
 is alone.

@@ -1,4 +1,4 @@
-"""Train SRGAN: the same function alone, under torchrun and under Spark's TorchDistributor.
+"""Train SRGAN: the same function alone, under torchrun and as the tasks of a Spark stage.
 
     train(TrainOptions(), "data/General-100", {"Set5": "data/Set5"}, "runs/srgan")
 

@@ -79,7 +79,8 @@ def at_checkpoint(job: RunningJob, step: int) -> None:
 
 def ranks_below(ancestors: Sequence[psutil.Process]) -> list[psutil.Process]:
     """The processes that train and descend from one of these."""
-    return processes_below(ancestors, "/train.py", " -u ")
+    daemons = processes_below(ancestors, "pyspark.daemon")
+    return [process for process in daemons if process.parent() in daemons]
 
 
 def all_end(processes: Sequence[psutil.Process]) -> None:

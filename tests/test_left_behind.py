@@ -98,9 +98,7 @@ def test_lenet_shows_nothing(cluster: StandaloneCluster, small_mnist: Path, tmp_
     assert_secret(cluster, command_lines, tmp_path)
 
 
-def test_srgan_shows_only_the_meeting_point_of_its_ranks(
-    cluster: StandaloneCluster, tmp_path: Path
-) -> None:
+def test_srgan_shows_nothing(cluster: StandaloneCluster, tmp_path: Path) -> None:
     data = write_samples(tmp_path / "data", 2, side=64)
     options = (
         *("--data", data, "--phase", "srresnet", "--srresnet-steps", 60, "--log-every", 10),
@@ -113,9 +111,7 @@ def test_srgan_shows_only_the_meeting_point_of_its_ranks(
         checkpoints = run_dir / "checkpoints"
         found, command_lines = observed(job, cluster, lambda: list(checkpoints.glob("*.pt")))
         assert job.end(120).code == 0, job.out
-    # torch offers no way to bind its TCPStore to one address.
-    assert len(found) <= 1
-    assert all("torch.distributed.run" in line for line in found.values()), found
+    assert not found
     assert_secret(cluster, command_lines, tmp_path)
 
 

@@ -16,7 +16,7 @@ from conftest import ROOT
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the set-up needs, without an environment."""
     folder = tmp_path / "check out"
-    for name in ("scripts", "jobs", "lenet", "srgan"):
+    for name in ("conf", "scripts", "jobs", "lenet", "srgan"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)

@@ -1,7 +1,9 @@
-"""Ranks of a torch DDP training, launched by Spark's TorchDistributor.
+"""Ranks of a torch DDP training: the tasks of a barrier stage, each in its Python worker.
 
-What TorchDistributor lacks is here: errors keep their exit code, the first rank's progress
-reaches the person at the driver, and a training that lost a rank is launched again.
+Spark's TorchDistributor launches ranks as well, but through pandas and pyarrow, three processes a
+rank and a server on all networks; an error comes out of it as text. Here errors keep their exit
+code, the first rank's progress reaches the person at the driver, and a training that lost a rank
+is launched again.
 """
 
 from __future__ import annotations
@@ -10,28 +12,18 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import pyspark.ml.torch.distributor
 import torch
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
-from pyspark.ml.torch.distributor import TorchDistributor
-from pyspark.sql import SparkSession
+from pyspark import BarrierTaskContext, SparkContext
 
-from jobs.runtime.errors import (
-    DISK_FULL,
-    EXIT_FAILED,
-    JobError,
-    UnavailableError,
-    UsageError,
-    one_line,
-)
+from jobs.runtime.errors import JobError, UnavailableError, UsageError
 from jobs.runtime.profile import Cluster
-from jobs.runtime.rank_reports import DriverLogServer, RankLines
+from jobs.runtime.rank_reports import MeetingPoint, join, report_failure
 from jobs.runtime.spark import gpu_task_properties
 
 LOG = logging.getLogger(__name__)
@@ -126,27 +118,29 @@ def run_on_ranks(
     Args:
         context: a session started with the launch's properties.
         launch: what `plan_launch` gave.
-        function: as `guarded` makes it; it must go on from its own checkpoint when called again.
+        function: must go on from its own checkpoint when it is called again.
         arguments: picklable.
         on_progress: receives what the first rank gives to `report_progress`.
         recover: called before a restart; the launch for the executors that are there then.
         max_restarts: how often a training that lost a rank is launched again.
 
     Raises:
-        RankError: the ranks ended with an error that carries an exit code.
+        RankError: a rank ended with an error that carries an exit code.
         JobError: they failed in another way, more often than `max_restarts`.
     """
-    SparkSession(context)
-    pyspark.ml.torch.distributor.LogStreamingServer = DriverLogServer
+    host = context.getConf().get("spark.driver.host")
     for attempt in range(max_restarts + 1):
-        distributor = TorchDistributor(launch.ranks, local_mode=False, use_gpu=launch.use_gpu)
-        distributor.logger.setLevel(logging.WARNING)
+        meeting = MeetingPoint(host, on_progress)
+        task = partial(_run_rank, meeting.address, meeting.port, launch, function, arguments)
         try:
-            lines = RankLines(on_progress)
-            with redirect_stderr(lines):
-                outcome = distributor.run(function, *arguments)
-        except (Py4JJavaError, RuntimeError) as error:
-            reason = lines.last_error or _reason(error)
+            with meeting:
+                ranks = context.parallelize(range(launch.ranks), launch.ranks).barrier()
+                return ranks.mapPartitions(task).collect()[0]
+        except Py4JJavaError as error:
+            for failure in meeting.failures:
+                if failure.exit_code is not None:
+                    raise RankError(failure.message, failure.exit_code) from error
+            reason = meeting.failures[0].message if meeting.failures else _reason(error)
             LOG.warning("the ranks failed: %s", reason)
             if attempt == max_restarts:
                 raise JobError(
@@ -154,34 +148,39 @@ def run_on_ranks(
                 ) from error
             launch = recover()
             LOG.warning("restart %d of %d, from the newest checkpoint", attempt + 1, max_restarts)
-            continue
-        if outcome["error"] is not None:
-            raise RankError(outcome["error"], outcome["exit_code"])
-        return outcome["value"]
     raise AssertionError("unreachable")
 
 
-def guarded(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """Call a function on a rank; an error with an exit code becomes a value.
-
-    TorchDistributor turns every exception into a RuntimeError, and loses its type.
-    """
-    try:
-        return {"value": function(*arguments), "error": None, "exit_code": 0}
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None and isinstance(error, OSError) and error.errno in DISK_FULL:
-            code = EXIT_FAILED
-        if code is None:
-            raise
-        return {"value": None, "error": one_line(error), "exit_code": code}
-
-
-def _reason(error: Py4JJavaError | RuntimeError) -> str:
-    """The last line of a traceback in it that names an error, or else its first line."""
-    java_error = getattr(error, "java_exception", None)
-    text = str(error) if java_error is None else str(java_error.getMessage())
-    errors = re.findall(
-        r"^\s*(?:\[rank\d+\]: )?(\w*(?:Error|Exception)\b: .+)$", text, re.MULTILINE
+def _run_rank(
+    address: str,
+    port: int,
+    launch: Launch,
+    function: Callable[..., dict[str, Any]],
+    arguments: tuple[Any, ...],
+    _partition: Iterator[int],
+) -> Iterator[dict[str, Any]]:
+    """The task of a rank."""
+    context = BarrierTaskContext.get()
+    gpus = context.resources()["gpu"].addresses if launch.use_gpu else []
+    rank = context.partitionId()
+    os.environ.update(
+        CUDA_VISIBLE_DEVICES=",".join(gpus),
+        RANK=str(rank),
+        LOCAL_RANK="0",
+        WORLD_SIZE=str(launch.ranks),
     )
+    join(address, port)
+    try:
+        value = function(*arguments)
+    except Exception as error:
+        report_failure(error)
+        raise
+    if rank == 0:
+        yield value
+
+
+def _reason(error: Py4JJavaError) -> str:
+    """The last line in it that names an error, or else its first line."""
+    text = str(error.java_exception.getMessage())
+    errors = re.findall(r"^\s*(?:\w+\.)*(\w*(?:Error|Exception)\b: .+)$", text, re.MULTILINE)
     return errors[-1] if errors else text.strip().splitlines()[0]
