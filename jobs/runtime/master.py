@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from jobs.runtime.cluster_state import cluster_folder, secret_for, started_workers
 from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.profile import Cluster, mebibytes
+from jobs.runtime.security import security_properties
 
 CONNECT_SECONDS = 5.0
 
@@ -50,14 +51,7 @@ def connection_properties(master: str) -> dict[str, str]:
     if ipaddress.ip_address(address).is_loopback:
         # Its pages listen on all networks, whatever the addresses above are.
         properties["spark.ui.enabled"] = "false"
-    secret = secret_for(master)
-    if secret is not None:
-        properties["spark.authenticate"] = "true"
-        properties["spark.authenticate.secret"] = secret
-        # Nobody can listen to what stays on this machine.
-        encrypted = not ipaddress.ip_address(address).is_loopback
-        properties["spark.network.crypto.enabled"] = str(encrypted).lower()
-    return properties
+    return properties | security_properties(secret_for(master), address)
 
 
 def check_room(cluster: Cluster) -> None:

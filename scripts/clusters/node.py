@@ -26,8 +26,9 @@ import psutil
 
 from jobs.runtime.cluster_state import ROOT, write_private
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.security import security_properties
 from jobs.runtime.text import option_word
-from jobs.runtime.workers_file import Worker, is_loopback
+from jobs.runtime.workers_file import Worker
 
 LOG4J_FILE = ROOT / "conf" / "log4j2-daemons.properties"
 DISCOVERY_SCRIPT = ROOT / "scripts" / "discover_gpus.sh"
@@ -130,7 +131,7 @@ class Node:
         self._folder.mkdir(parents=True, exist_ok=True)
         daemon_conf = self._folder / f"{name}.conf"
         properties = {
-            **_security(secret, address),
+            **security_properties(secret, address),
             "spark.ui.killEnabled": "false",
             **properties,
         }
@@ -166,16 +167,6 @@ class Node:
             raise UnavailableError(
                 f"{name} on {self._host} did not start: {_last_words(log, output)}; see {log} there"
             )
-
-
-def _security(secret: str | None, address: str) -> dict[str, str]:
-    if secret is None:
-        return {}
-    return {
-        "spark.authenticate": "true",
-        "spark.authenticate.secret": secret,
-        "spark.network.crypto.enabled": str(not is_loopback(address)).lower(),
-    }
 
 
 def _process(pid_file: Path) -> psutil.Process | None:
