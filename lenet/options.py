@@ -29,7 +29,7 @@ class Recipe(BaseModel):
     )
     batch_size: int = Field(512, ge=1, description="records an iteration, over all executors")
     learning_rate: float = Field(
-        0.1, gt=0, allow_inf_nan=False, description="of the first iteration"
+        0.15, gt=0, allow_inf_nan=False, description="of the first iteration"
     )
     learning_rate_schedule: Literal["linear", "inverse"] = Field(
         "linear", description="how the learning rate falls"
