@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import stat
@@ -17,6 +18,8 @@ from fsspec.implementations.local import LocalFileSystem, make_path_posix
 from numpy.typing import NDArray
 
 from lenet.errors import BadDataError, MissingDataError
+
+LOG = logging.getLogger(__name__)
 
 IMAGES_MAGIC = 2051
 LABELS_MAGIC = 2049
@@ -131,16 +134,39 @@ def _file_system(path: str) -> tuple[Any, str]:
 
 def _find(folder: str, name: str) -> str:
     system, root = _file_system(folder)
-    for candidate in (name, f"{name}.gz"):
-        try:
-            if system.exists(f"{root.rstrip('/')}/{candidate}"):
-                return f"{folder.rstrip('/')}/{candidate}"
-        except OSError as error:
-            raise MissingDataError(f"{folder}: {error}") from error
-    raise MissingDataError(
-        f"{folder}/{name}: no such file, nor {name}.gz; fetch it with: "
-        "python scripts/fetch_data.py mnist --to FOLDER"
-    )
+    # Some archives of MNIST have a dot before idx.
+    names = [f"{stem}{end}" for stem in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
+    try:
+        found = [one for one in names if system.exists(f"{root.rstrip('/')}/{one}")]
+        marks = {_content_mark(f"{folder.rstrip('/')}/{one}") for one in found if len(found) > 1}
+        if len(marks) > 1:
+            LOG.warning("%s: %s is read, not %s, which differ", folder, found[0], found[1:])
+    except OSError as error:
+        raise MissingDataError(f"{folder}: {error}") from error
+    if not found:
+        raise MissingDataError(
+            f"{folder}/{name}: no such file, nor {name}.gz; fetch it with: "
+            "python scripts/fetch_data.py mnist --to FOLDER"
+        )
+    return f"{folder.rstrip('/')}/{found[0]}"
+
+
+def _content_mark(path: str) -> tuple[int, int]:
+    """CRC-32 and size of what a file holds; gzip keeps them at the end of a packed one."""
+    system, inner = _file_system(path)
+    if isinstance(system, LocalFileSystem) and not os.path.isfile(inner):
+        return -1, -1
+    with system.open(inner, "rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            end = file.seek(0, os.SEEK_END) or file.tell()
+            file.seek(max(2, end - 8))
+            crc, size = struct.unpack("<2I", file.read(8).rjust(8))
+            return crc, size
+        file.seek(0)
+        crc = size = 0
+        while block := file.read(1 << 20):
+            crc, size = zlib.crc32(block, crc), size + len(block)
+    return crc, size
 
 
 def _read(path: str, magic: int, dimensions: int) -> tuple[tuple[int, ...], NDArray[np.uint8]]:
@@ -150,9 +176,14 @@ def _read(path: str, magic: int, dimensions: int) -> tuple[tuple[int, ...], NDAr
         if kind in ENDLESS:
             raise BadDataError(f"{path}: is no regular file")
         with system.open(inner, "rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
+            begin = file.read(16)
             file.seek(0)
-            if not compressed:
+            if begin.lstrip().lower().startswith((b"<!doctype", b"<html")):
+                raise BadDataError(
+                    f"{path}: is a web page, such as a network sends before one has logged in; "
+                    "fetch the file again"
+                )
+            if not begin.startswith(b"\x1f\x8b"):
                 return _parse(path, file, magic, dimensions)
             with gzip.GzipFile(fileobj=file) as plain:
                 return _parse(path, plain, magic, dimensions)

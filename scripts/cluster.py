@@ -23,6 +23,7 @@ import json
 import logging
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -78,8 +79,7 @@ def start(options: argparse.Namespace) -> int:
         raise UsageError(
             f"--bind {EVERYWHERE}: nobody reaches that; name an address of this machine"
         )
-    folder = cluster_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _writable_folder()
     if options.authentication and read_secret(folder) is None:
         write_secret(folder, new_secret())
     elif not options.authentication:
@@ -103,6 +103,19 @@ def start(options: argparse.Namespace) -> int:
         return "started" if started else "runs already"
 
     return _for_each(workers, start_worker)
+
+
+def _writable_folder() -> Path:
+    folder = cluster_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise JobError(
+            f"cannot write {folder}: {error.strerror}; name a folder of your own with the "
+            "variable SPARK_CLUSTER_FOLDER, or do this as the user to whom it belongs"
+        ) from error
+    return folder
 
 
 def stop(_options: argparse.Namespace) -> int:

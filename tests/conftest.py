@@ -115,6 +115,11 @@ def write_digits(folder: Path, part: str, digits: Digits) -> None:
     write_labels(str(folder / labels), digits.labels)
 
 
+def without_privileges() -> list[str]:
+    """What to put before a command that is to meet the rights of files as ordinary users do."""
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+
+
 @dataclass(frozen=True)
 class StandaloneCluster:
     """A running Master and its Workers.

@@ -111,6 +111,37 @@ def test_names_that_fsspec_would_take_for_a_chain_of_urls(tmp_path: Path) -> Non
     assert len(read_digits(str(folder), "test")) == 5
 
 
+def test_names_with_a_dot_as_some_archives_have_them(tmp_path: Path) -> None:
+    write_digits(tmp_path, "train", Digits(IMAGES, LABELS))
+    for name in FILES["train"]:
+        (tmp_path / name).rename(tmp_path / name.replace("-idx", ".idx"))
+    assert np.array_equal(read_digits(str(tmp_path), "train").images, IMAGES)
+
+
+def test_which_of_a_raw_and_a_packed_file_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_digits(tmp_path, "train", Digits(IMAGES, LABELS))
+    name = FILES["train"][1]
+    packed = tmp_path / f"{name}.gz"
+    packed.write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    read_digits(str(tmp_path), "train")
+    assert not caplog.records
+    for other in (gzip.compress(struct.pack(">2i", 2049, 5) + bytes(5)), b"\x1f\x8b", b""):
+        packed.write_bytes(other)
+        caplog.clear()
+        assert np.array_equal(read_digits(str(tmp_path), "train").labels, LABELS)
+        assert f"{name} is read, not ['{name}.gz'], which differ" in caplog.text
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Log in</title>", b"\n<HTML><body>"])
+def test_a_web_page_in_a_file_s_place_is_named_as_such(tmp_path: Path, page: bytes) -> None:
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(page)
+    with pytest.raises(BadDataError, match="ubyte.gz: is a web page"):
+        read_images(str(path))
+
+
 def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadDataError, match="pipe: is no regular file"):

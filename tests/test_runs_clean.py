@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, without_privileges
 from nights.retention import OUTPUTS
 
 from jobs.runtime.lock import FolderLock
@@ -30,7 +31,7 @@ def write_run(folder: Path, day: int, job: str = "upscale", **changes: object) -
 
 def runs(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["python", ROOT / "scripts" / "runs.py", *map(str, words)],
+        [*without_privileges(), sys.executable, ROOT / "scripts" / "runs.py", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
@@ -141,6 +142,19 @@ def test_an_odd_run_is_named_and_left(tmp_path: Path) -> None:
     assert line == "runs: left out odd: result.json: seconds: Input should be a valid number"
     assert clean(tmp_path) == ["deleted 1 of 2 runs"]
     assert (tmp_path / "odd").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        write_run(tmp_path / f"of-{day}" / "run", day)
+    (tmp_path / "of-1").chmod(0)
+    try:
+        listed = runs("list", "--runs", tmp_path)
+        assert listed.stderr == "runs: left out of-1: Permission denied\n"
+        assert clean(tmp_path) == ["deleted 1 of 2 runs"]
+    finally:
+        (tmp_path / "of-1").chmod(0o755)
+    assert (tmp_path / "of-1" / "run").exists()
 
 
 def test_the_patterns_name_files_not_everything() -> None:

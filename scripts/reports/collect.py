@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -120,8 +121,15 @@ class Found(NamedTuple):
 
 def search(root: Path) -> Found:
     """All runs below a folder."""
-    runs, odd = [], []
-    for path in sorted(root.rglob(RESULT_FILE)):
+    runs: list[RecordedRun] = []
+    odd: list[str] = []
+
+    def note(error: OSError) -> None:
+        odd.append(f"{in_one_line(os.path.relpath(error.filename, root))}: {error.strerror}")
+
+    below = os.walk(root, onerror=note)
+    folders = [Path(here) for here, subs, files in below if RESULT_FILE in (*subs, *files)]
+    for path in sorted(folder / RESULT_FILE for folder in folders):
         name = in_one_line(str(path.parent.relative_to(root)))
         try:
             result = read_recorded(path, Result)
