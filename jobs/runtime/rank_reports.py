@@ -29,6 +29,8 @@ TRACEBACKS = logging.getLogger("traceback")
 QUEUE = "reports"
 NO_MORE = ""
 LONGEST_TRAINING = timedelta(days=3650)
+CONNECTING = timedelta(minutes=1)
+"""How long a rank tries to reach the driver."""
 
 _store: TCPStore | None = None
 
@@ -75,6 +77,7 @@ class MeetingPoint:
         )
         # One of its own, for a store does one thing at a time, and this one waits.
         self._reports = _client(self.address, self.port)
+        self._reports.set_timeout(LONGEST_TRAINING)
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> MeetingPoint:
@@ -139,6 +142,4 @@ def _report(values: dict[str, Any]) -> None:
 
 
 def _client(address: str, port: int) -> TCPStore:
-    return TCPStore(
-        address, port, is_master=False, wait_for_workers=False, timeout=LONGEST_TRAINING
-    )
+    return TCPStore(address, port, is_master=False, wait_for_workers=False, timeout=CONNECTING)

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
@@ -20,6 +21,7 @@ from jobs.runtime.executors import wait_for_executors
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
 from jobs.runtime.master import check_room, connection_properties
 from jobs.runtime.profile import Cluster
+from jobs.runtime.security import ENCRYPTION
 
 # The name under which scripts/submit.sh sends an archive of scripts/pack_environment.sh.
 ARCHIVE_NAME = "environment"
@@ -71,6 +73,8 @@ def start_spark(
     if environment != sys.prefix:
         class_path = [_on_nodes(path, environment) for path in class_path]
         log4j = f"file:{environment}/conf/{LOG4J_FILE.name}"
+        conf.set("spark.yarn.config.gatewayPath", sys.prefix)
+        conf.set("spark.yarn.config.replacementPath", f"{{{{PWD}}}}/{ARCHIVE_NAME}")
     # Executors must run this very interpreter, not the first python3 on their PATH.
     os.environ["PYSPARK_PYTHON"] = f"{environment}/bin/python"
     conf.set("spark.ui.showConsoleProgress", "false")
@@ -141,4 +145,8 @@ def _connection(cluster: Cluster) -> dict[str, str]:
         found = connection_properties(cluster.master)
         check_room(cluster)
         return found
+    if cluster.master == "yarn":
+        # The secret is YARN's matter. Spark's jars are in the environment that the nodes have.
+        jars = f"local:{quote(os.environ['SPARK_HOME'])}/jars/*"
+        return {"spark.authenticate": "true", "spark.yarn.jars": jars, **ENCRYPTION}
     return {}
