@@ -7,6 +7,11 @@ case "${LC_ALL:-${LC_CTYPE:-${LANG:-}}}" in
     *) export LC_ALL=C.UTF-8 ;;
 esac
 
+# A JVM would use /tmp.
+if [ -d "${TMPDIR:-}" ] && [ -w "$TMPDIR" ]; then
+    export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:-} -Djava.io.tmpdir=\"$TMPDIR\""
+fi
+
 # Neither starts on a machine whose own name leads nowhere.
 if ! getent ahosts "$(uname -n)" >/dev/null 2>&1; then
     export SPARK_LOCAL_HOSTNAME=localhost

@@ -78,6 +78,8 @@ def one_line(error: BaseException) -> str:
         while root.getCause() is not None:
             root = root.getCause()
         text = str(root.toString())
+        if "failed to map segment" in text:
+            text += "; is it mounted noexec? Start the Workers with TMPDIR naming another folder"
     elif isinstance(error, OSError) and error.errno in DISK_FULL:
         place = error.filename or "the run folder, or the folder for temporary files"
         text = f"{place}: {error.strerror}; make room, then run the same command again to continue"

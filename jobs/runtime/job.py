@@ -27,11 +27,13 @@ from jobs.runtime.errors import (
     one_line,
 )
 from jobs.runtime.executors import Executors
+from jobs.runtime.jvm_watch import JvmWatch
 from jobs.runtime.options import JobOptions, OptionsType, parse_options
 from jobs.runtime.profile import read_cluster
 from jobs.runtime.run_folder import LOG_FILE, RunFolder
 from jobs.runtime.stop import StopSignal
 from jobs.runtime.strict_json import plain
+from jobs.runtime.temporary import prepare_temporary_folder
 from jobs.runtime.terminal import print_error
 
 LOG = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Run(Generic[OptionsType]):
     ) -> SparkContext:
         """Start the session (once) and wait for the promised executors."""
         if self._context is None:
+            prepare_temporary_folder(for_bigdl=bool(self._class_path))
             self._context = spark.start_spark(
                 self.cluster,
                 self.name,
@@ -129,6 +132,7 @@ def run_job(
         sys.stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
+        watch = JvmWatch(name)
         options = parse_options(
             options_type, sys.argv[1:] if argv is None else argv, job=name, description=description
         )
@@ -136,7 +140,7 @@ def run_job(
     except Exception as error:
         return _fail(name, error, debug)
     try:
-        return _run(name, options, folder, work, summary, looks_again)
+        return _run(name, options, folder, work, summary, looks_again, watch)
     except BaseException as error:
         return _fail(name, error, debug)
     finally:
@@ -150,6 +154,7 @@ def _run(
     work: Callable[[Run[OptionsType]], dict[str, Any]],
     summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
     looks_again: bool,
+    watch: JvmWatch,
 ) -> int:
     stored = options.model_dump(mode="json", exclude=set(CONTROL_OPTIONS))
     if options.fresh:
@@ -174,7 +179,7 @@ def _run(
             outcome["metrics"] = plain(work(run))
         outcome["status"] = "ok"
     except BaseException as error:
-        outcome["error"] = one_line(error)
+        outcome["error"] = one_line(watch.cause_of(error))
         outcome["metrics"] = getattr(error, "metrics", {})
         TRACEBACKS.error("%s failed", name, exc_info=True)
         raise

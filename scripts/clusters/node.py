@@ -109,12 +109,23 @@ class Node:
         return True
 
     def stop(self) -> list[str]:
-        """End what was started here, Workers first, and return the names."""
+        """End what was started here, Workers first, and return the names.
+
+        Raises:
+            UnavailableError: another user has started it.
+        """
         names = sorted(self.running(), key=lambda name: name == MASTER)
         for name in names:
             process = _process(self._folder / f"{name}.json")
-            if process is not None:
+            if process is None:
+                continue
+            try:
                 _end(process)
+            except psutil.AccessDenied as error:
+                user = process.username()
+                raise UnavailableError(
+                    f"{name} was started by {user}; stop it as {user}"
+                ) from error
         for path in self._folder.glob("*.json"):
             path.unlink()
         return names
@@ -145,6 +156,12 @@ class Node:
             "SPARK_DAEMON_JAVA_OPTS": f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()} "
             f"-Djobs.log={option_word(str(log))}",
         }
+        if "TMPDIR" in os.environ:
+            # Executors inherit this, and nothing else that names their temporary folder.
+            given = os.environ.get("JAVA_TOOL_OPTIONS", "")
+            environment["JAVA_TOOL_OPTIONS"] = (
+                f'{given} "-Djava.io.tmpdir={os.environ["TMPDIR"]}"'.lstrip()
+            )
         with open(output, "wb") as stream:
             process = subprocess.Popen(
                 ["spark-class", *command, "--properties-file", str(daemon_conf)],

@@ -1,0 +1,75 @@
+"""The JVM's temporary folder will not do, or the JVM dies: said in one line of ours, the last."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, spark_submit
+from faults import processes_with, running_job, wait_until
+
+
+@pytest.fixture
+def no_code(tmp_path: Path) -> Iterator[Path]:
+    """A file system that nothing may be run from."""
+    folder = tmp_path / "no code"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "noexec,size=200m", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no such file system here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("small_disk", "room for"), ("no_code", "noexec")])
+def test_a_temporary_folder_that_will_not_do(
+    kind: str, reason: str, small_mnist: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = str(request.getfixturevalue(kind))
+    done = spark_submit(
+        *("train_lenet", "--data", small_mnist),
+        run_dir=tmp_path / "run",
+        environment={"TMPDIR": folder},
+    )
+    assert (done.code, len(done.err.strip().splitlines())) == (69, 1), done.err
+    assert folder in done.error
+    assert reason in done.error
+    assert "the variable TMPDIR" in done.error
+
+
+def test_the_jvm_uses_the_folder_that_tmpdir_names(tmp_path: Path) -> None:
+    folder = tmp_path / "of mine"
+    folder.mkdir()
+    program = (
+        "from jobs.runtime.jvm import driver_jvm; "
+        "print(driver_jvm().java.io.File.createTempFile('abc', 'd').getParent())"
+    )
+    done = subprocess.run(
+        ["bash", "-c", 'source .venv/bin/activate && exec python -c "$0"', program],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == str(folder), done.stderr
+
+
+def test_a_killed_jvm(small_mnist: Path, tmp_path: Path) -> None:
+    options = ("--data", small_mnist, "--epochs", 500, "--batch-size", 64)
+    with running_job("train_lenet", *options, run_dir=tmp_path / "run") as job:
+        job.wait_for(lambda: "epoch 1" in job.out)
+        os.kill(job.pid, signal.SIGKILL)
+        done = job.end(10)
+        wait_until(lambda: not processes_with(str(tmp_path / "run")), 20, "the job goes on")
+    assert done.code == -signal.SIGKILL
+    last = job.out.strip().splitlines()[-1]
+    assert last.startswith("train_lenet: error: Spark's JVM is gone (killed")
+    assert "run the same command again" in last
+    assert done.result["status"] == "failed"
+    assert "Spark's JVM is gone" in done.result["error"]
