@@ -16,6 +16,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from jobs.runtime.errors import UnavailableError
 from jobs.runtime.workers_file import Worker, read_workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +40,21 @@ def master_url(folder: Path) -> str | None:
 
 
 def read_secret(folder: Path) -> str | None:
-    """The secret; None where authentication is switched off."""
+    """The secret; None where authentication is switched off.
+
+    Raises:
+        UnavailableError: another user has started the cluster.
+    """
+    path = folder / SECRET_FILE
     try:
-        return (folder / SECRET_FILE).read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise UnavailableError(
+            f"{path} is for the user alone who has started that cluster; submit as that user, or "
+            "start another with the variable SPARK_CLUSTER_FOLDER naming a folder of your own"
+        ) from error
 
 
 def write_secret(folder: Path, secret: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,10 @@ from jobs.runtime.master import check_room, connection_properties
 from jobs.runtime.profile import Cluster
 from jobs.runtime.security import ENCRYPTION
 
+NO_ANSWER = (
+    "the Master has not taken this application (does it demand a secret that this node lacks? "
+    "scripts/cluster.sh start gives it to every node)"
+)
 # The name under which scripts/submit.sh sends an archive of scripts/pack_environment.sh.
 ARCHIVE_NAME = "environment"
 
@@ -89,12 +94,7 @@ def start_spark(
         conf.setIfMissing(key, value)
     for key, value in properties.items():
         conf.set(key, value)
-    try:
-        context = context_class(conf=conf)
-    except Py4JJavaError as error:
-        raise UnavailableError(
-            f"Spark did not start on {cluster.master}: {one_line(error)}"
-        ) from error
+    context = _started(context_class, conf, executor_wait)
     wait_for_executors(context, cluster, executor_wait)
     return context
 
@@ -136,6 +136,29 @@ def _on_nodes(path: str, environment: str) -> str:
         return path.replace(sys.prefix, environment, 1)
     packages = sysconfig.get_path("purelib").replace(sys.prefix, environment, 1)
     return f"{packages}/{Path(path).relative_to(ROOT)}"
+
+
+def _started(kind: type[SparkContext], conf: SparkConf, seconds: float) -> SparkContext:
+    """The session; Spark by itself waits a minute for a Master to take the application."""
+    master = str(conf.get("spark.master"))
+    started: list[SparkContext] = []
+    errors: list[Exception] = []
+
+    def start() -> None:
+        try:
+            started.append(kind(conf=conf))
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start, daemon=True)
+    thread.start()
+    thread.join(seconds if master.startswith("spark://") else None)
+    if started:
+        return started[0]
+    if errors and not isinstance(errors[0], Py4JJavaError):
+        raise errors[0]
+    reason = one_line(errors[0]) if errors else f"{NO_ANSWER} within {seconds:.0f} s"
+    raise UnavailableError(f"Spark did not start on {master}: {reason}")
 
 
 def _connection(cluster: Cluster) -> dict[str, str]:
