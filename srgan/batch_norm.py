@@ -3,9 +3,11 @@
 With statistics of its own slice alone, a rank with 8 of 16 crops would take another step than one
 rank with all 16. With common statistics it takes the same, so a result does not depend on how many
 machines were at hand, and the running statistics stay equal on all ranks without being sent.
-On GPUs torch's own SyncBatchNorm does this; it refuses CPU tensors, hence the class below.
+torch's own SyncBatchNorm refuses CPU tensors, and on GPUs lets the host wait three times a layer.
 """
 
+import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,26 +21,23 @@ from srgan.shared_memory import SharedSums
 
 aten = torch.ops.aten
 
+SumOverRanks = Callable[[Tensor], Tensor]
 
-def synchronise_batch_norm(
-    network: nn.Module, device: torch.device, shared: SharedSums | None = None
-) -> nn.Module:
+
+def synchronise_batch_norm(network: nn.Module, shared: SharedSums | None = None) -> nn.Module:
     """Replace each BatchNorm2d by one over all ranks; the state dict stays the same.
 
     Args:
         network: changed in place.
-        device: of this rank.
         shared: the memory that all ranks share, if they do; for CPUs.
     """
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     for name, child in network.named_children():
         if type(child) is nn.BatchNorm2d:
             replacement = SynchronisedBatchNorm(child.num_features, shared)
             replacement.load_state_dict(child.state_dict())
-            setattr(network, name, replacement)
+            setattr(network, name, replacement.to(child.weight.device))
         else:
-            synchronise_batch_norm(child, device, shared)
+            synchronise_batch_norm(child, shared)
     return network
 
 
@@ -52,26 +51,37 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         """Of that many channels; with the memory that all ranks share, if they do."""
         super().__init__(num_features)
         self._shared = shared
+        self._number = next(NUMBERS)
+        LAYERS[self._number] = self
 
-    @torch.compiler.disable
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self._ranks() == 1:
+        if not self.training:
             return super().forward(inputs)
-        outputs, mean, variance, count = _NormaliseOverRanks.apply(
-            inputs, self.weight, self.bias, self.eps, self._ranks(), self._sum_over_ranks
-        )
-        self._update_running_statistics(mean, variance * count / (count - 1))
+        if torch.compiler.is_compiling():
+            outputs, mean, _, unbiased_variance = _normalise_compiled(
+                inputs, self.weight, self.bias, self._number
+            )
+        elif self.count_ranks() == 1:
+            return super().forward(inputs)
+        else:
+            outputs, mean, unbiased_variance = _NormaliseOverRanks.apply(
+                *(inputs, self.weight, self.bias),
+                *(self.eps, self.count_ranks(), self.sum_over_ranks),
+            )
+        self._update_running_statistics(mean, unbiased_variance)
         return outputs
 
-    def _ranks(self) -> int:
+    def count_ranks(self) -> int:
+        """How many ranks share statistics."""
         return dist.get_world_size(self.process_group)
 
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+    def sum_over_ranks(self, values: Tensor) -> Tensor:
+        """The sum over the ranks that share statistics, the same on each."""
         shared = self._shared
         if shared is not None and self.process_group is None and shared.fits(values):
             return shared.sum(values)
         # For so little, gloo's all_reduce takes two trips around the ranks where this takes one.
-        of_ranks = values.new_empty((self._ranks() * len(values), *values.shape[1:]))
+        of_ranks = values.new_empty((self.count_ranks() * len(values), *values.shape[1:]))
         dist.all_gather_single(of_ranks, values, group=self.process_group)
         return of_ranks.view(-1, *values.shape).sum(0)
 
@@ -82,6 +92,11 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased_variance, self.momentum)
+
+
+NUMBERS = itertools.count()
+LAYERS: weakref.WeakValueDictionary[int, SynchronisedBatchNorm] = weakref.WeakValueDictionary()
+"""The layers of this process by number, for compiled code, which has no other way to them."""
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
@@ -99,41 +114,125 @@ class _NormaliseOverRanks(torch.autograd.Function):
         bias: Tensor,
         eps: float,
         ranks: int,
-        sum_over_ranks: Callable[[Tensor], Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
-        # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
-        local_mean, local_variance = local_mean.double(), local_variance.double()
-        moments = torch.stack([local_mean, local_variance + local_mean.square()])
-        # The slices of all ranks are equal, so the mean of their means is the mean of all.
-        mean, mean_square = sum_over_ranks(moments) / ranks
-        variance = mean_square - mean.square()
-        mean, variance = mean.float(), variance.float()
-        count = ranks * inputs.numel() // inputs.shape[1]
-
+        sum_over_ranks: SumOverRanks,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        outputs, mean, variance, unbiased_variance = _normalise(
+            inputs, weight, bias, eps, ranks, sum_over_ranks
+        )
         context.save_for_backward(inputs, weight, mean, variance)
-        context.eps, context.count, context.sum_over_ranks = eps, count, sum_over_ranks
-        context.mark_non_differentiable(mean, variance)
-        outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
-        return outputs, mean, variance, count
+        context.eps, context.ranks, context.sum_over_ranks = eps, ranks, sum_over_ranks
+        context.mark_non_differentiable(mean, unbiased_variance)
+        return outputs, mean, unbiased_variance
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         inputs, weight, mean, variance = context.saved_tensors
-        # As if the statistics were constants: scaled gradient, and both sums of this rank.
-        inputs_gradient, weight_gradient, bias_gradient = aten.native_batch_norm_backward(
-            *(gradient, inputs, weight, mean, variance, None, None),
-            *(False, context.eps, [True, True, True]),
+        gradients = _gradients(
+            *(gradient, inputs, weight, mean, variance),
+            *(context.eps, context.ranks, context.sum_over_ranks),
         )
-        sums = context.sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
-        mean_gradient, mean_product = sums / context.count
-        # And what the statistics contribute, which is linear in the inputs.
-        inverse_deviation = torch.rsqrt(variance + context.eps)
-        slope = -weight * inverse_deviation.square() * mean_product
-        offset = -weight * inverse_deviation * mean_gradient - slope * mean
-        inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
-        return inputs_gradient, weight_gradient, bias_gradient, None, None, None
+        return *gradients, None, None, None
+
+
+# For torch.compile the same is one operator, into which it does not look: what ranks exchange
+# would break its graph at every layer.
+
+
+@torch.library.custom_op("srgan::normalise_over_ranks", mutates_args=())
+def _normalise_compiled(
+    inputs: Tensor, weight: Tensor, bias: Tensor, layer: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    found = LAYERS[layer]
+    ranks = found.count_ranks()
+    return _normalise(inputs, weight, bias, found.eps, ranks, found.sum_over_ranks)
+
+
+@_normalise_compiled.register_fake
+def _(
+    inputs: Tensor, weight: Tensor, bias: Tensor, layer: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    mean, variance, unbiased_variance = (torch.empty_like(weight) for _ in range(3))
+    return torch.empty_like(inputs), mean, variance, unbiased_variance
+
+
+@torch.library.custom_op("srgan::normalise_over_ranks_backward", mutates_args=())
+def _gradients_compiled(
+    gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, layer: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    found = LAYERS[layer]
+    ranks = found.count_ranks()
+    return _gradients(
+        gradient, inputs, weight, mean, variance, found.eps, ranks, found.sum_over_ranks
+    )
+
+
+@_gradients_compiled.register_fake
+def _(
+    gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, layer: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(inputs), torch.empty_like(weight), torch.empty_like(weight)
+
+
+def _save_for_backward(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    values, weight, _, context.layer = inputs
+    _, mean, variance, _ = output
+    context.save_for_backward(values, weight, mean, variance)
+
+
+def _backward_compiled(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    return *_gradients_compiled(gradient, *context.saved_tensors, context.layer), None
+
+
+_normalise_compiled.register_autograd(_backward_compiled, setup_context=_save_for_backward)
+
+
+def _normalise(
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    ranks: int,
+    sum_over_ranks: SumOverRanks,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The outputs; mean, variance and unbiased variance of each channel over all ranks."""
+    local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
+    # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
+    local_mean, local_variance = local_mean.double(), local_variance.double()
+    moments = torch.stack([local_mean, local_variance + local_mean.square()])
+    # The slices of all ranks are equal, so the mean of their means is the mean of all.
+    mean, mean_square = sum_over_ranks(moments) / ranks
+    variance = mean_square - mean.square()
+    mean, variance = mean.float(), variance.float()
+    count = ranks * inputs.numel() // inputs.shape[1]
+    outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
+    return outputs, mean, variance, variance * count / (count - 1)
+
+
+def _gradients(
+    gradient: Tensor,
+    inputs: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
+    ranks: int,
+    sum_over_ranks: SumOverRanks,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of inputs, weight and bias."""
+    # As if the statistics were constants: scaled gradient, and both sums of this rank.
+    inputs_gradient, weight_gradient, bias_gradient = aten.native_batch_norm_backward(
+        *(gradient, inputs, weight, mean, variance, None, None),
+        *(False, eps, [True, True, True]),
+    )
+    sums = sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
+    mean_gradient, mean_product = sums / (ranks * inputs.numel() // inputs.shape[1])
+    # And what the statistics contribute, which is linear in the inputs.
+    inverse_deviation = torch.rsqrt(variance + eps)
+    slope = -weight * inverse_deviation.square() * mean_product
+    offset = -weight * inverse_deviation * mean_gradient - slope * mean
+    inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
+    return inputs_gradient, weight_gradient, bias_gradient
 
 
 def _per_channel(values: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ class Ranks:
         network = network.to(self.device)
         if self.world_size == 1:
             return network
-        return synchronise_batch_norm(network, self.device, self.shared)
+        return synchronise_batch_norm(network, self.shared)
 
 
 @contextlib.contextmanager
@@ -109,7 +109,10 @@ def joined_ranks() -> Iterator[Ranks]:
         yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
         return
     _choose_network()
-    dist.init_process_group(backend, timeout=LONGEST_WAIT)
+    # nccl then connects here, where an error is understood, and not in some later step.
+    dist.init_process_group(
+        backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None
+    )
     try:
         yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
     finally:
@@ -137,7 +140,8 @@ def _choose_network() -> None:
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == address for one in addresses):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-            os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+            # Without the sign it is the beginning of a name: eth1 would also be eth10.
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={name}")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
-from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
+from srgan.sub_pixel import begin_with_zeros, pixel_shuffle, sub_pixel_convolution
 from srgan.two_branch import convolution
 
 MEAN = 0.45
@@ -66,5 +66,5 @@ class Edsr(nn.Module):
         # so by 1.
         with torch.autocast(low.device.type, enabled=False):
             features = self.head(low - MEAN)
-        high = F.pixel_shuffle(self.tail(features + self.body(features)), SCALE)
+        high = pixel_shuffle(self.tail(features + self.body(features)), SCALE)
         return high if self.skip is None else high + self.skip(low)

@@ -19,7 +19,7 @@ from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
 from srgan.dcgan import DcganDiscriminator, DcganGenerator
 from srgan.edsr import Edsr
 from srgan.span import Span
-from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
+from srgan.sub_pixel import PixelShuffle, begin_with_zeros, sub_pixel_convolution
 
 ModelName = Literal["srresnet", "edsr", "span", "dcgan", "srcnn", "bicubic"]
 
@@ -145,7 +145,7 @@ class Generator(nn.Module):
 
 def _sub_pixel_stage(channels: int, even: bool) -> list[nn.Module]:
     convolution = sub_pixel_convolution(channels, 4 * channels, 2, even)
-    return [convolution, nn.PixelShuffle(2), SharedPReLU()]
+    return [convolution, PixelShuffle(2), SharedPReLU()]
 
 
 class Discriminator(nn.Module):

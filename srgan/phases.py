@@ -40,7 +40,7 @@ class Phase(ABC):
         self.parallel_networks: dict[str, nn.Module] = {}
         self._optimisers: dict[str, torch.optim.Adam] = {}
 
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             generator = build_model(
                 options.model,
@@ -94,6 +94,7 @@ class Phase(ABC):
             groups = optimiser.state_dict()["param_groups"]
             saved = state["optimisers"][name]["state"]
             optimiser.load_state_dict({"state": saved, "param_groups": groups})
+            _lay_out_as_weights(optimiser)
 
     def _place(self, network: nn.Module) -> nn.Module:
         # On a CPU batches in that order are what makes it fast; weights in it cost 3 to 12 %.
@@ -149,7 +150,7 @@ class SrganPhase(Phase):
         """See Phase; content is the content loss, of generated and original images."""
         super().__init__(options, ranks, weights)
         self._content = self._place(content)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed + 1)
             discriminator = build_discriminator(
                 options.model, options.crop_size, options.channels, options.spectral_norm
@@ -197,6 +198,18 @@ class SrganPhase(Phase):
                 name: (value, weight, torch.autograd.grad(value, generated)[0])
                 for name, (value, weight) in terms.items()
             }
+
+
+def _lay_out_as_weights(optimiser: torch.optim.Optimizer) -> None:
+    """Put the moments into the memory order of their weights, which Adam takes for granted.
+
+    A checkpoint of a GPU has them in NHWC, one of a CPU in NCHW. On a CPU fused Adam would take
+    numbers for those of other weights, without a word.
+    """
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 @contextlib.contextmanager

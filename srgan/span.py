@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
-from srgan.sub_pixel import begin_with_zeros, sub_pixel_convolution
+from srgan.sub_pixel import begin_with_zeros, pixel_shuffle, sub_pixel_convolution
 from srgan.two_branch import convolution
 
 BLOCKS = 6
@@ -74,5 +74,5 @@ class Span(nn.Module):
             firsts.append(first)
         # As in the paper's figure 2: head, last block, first block, first layer of the last block.
         kept = [features, self.body_end(outputs[-1]), outputs[1], firsts[-1]]
-        high = F.pixel_shuffle(self.tail(self.fuse(torch.cat(kept, dim=1))), SCALE)
+        high = pixel_shuffle(self.tail(self.fuse(torch.cat(kept, dim=1))), SCALE)
         return high if self.skip is None else high + self.skip(low)

@@ -28,6 +28,7 @@ from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
+from srgan.gpu import check_gpu, explaining_memory
 from srgan.images import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
@@ -77,11 +78,11 @@ def train(
     Raises:
         OptionsError: the options fit neither the number of ranks nor the run folder.
         MissingDataError, BadDataError: unusable images, VGG weights or initial generator.
-        UnavailableError: no VGG weights.
+        UnavailableError: no VGG weights; a GPU that torch cannot use, or with too little memory.
         DivergedError: a loss is not finite, with a lower learning rate as well.
         WriteError: the run folder cannot be written.
     """
-    with joined_ranks() as ranks:
+    with joined_ranks() as ranks, explaining_memory(ranks, options):
         if ranks.device.type == "cpu":
             keep_freed_memory()
         if options.batch_size % ranks.world_size:
@@ -92,6 +93,7 @@ def train(
         folder = RunFolder(run_dir, options) if ranks.is_first else None
         # Whatever may be missing is asked for here, before hours are spent.
         with failing_together(ranks):
+            check_gpu(ranks.device, options)
             images, skipped = read_images(
                 data_folder, options.crop_size, skip_bad=options.skip_bad, advice=SKIP_BAD
             )

@@ -154,6 +154,6 @@ def test_under_torchrun(tmp_path):
 def test_synchronised_network_has_the_same_state_dict():
     plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     before = {name: value.clone() for name, value in plain.state_dict().items()}
-    after = synchronise_batch_norm(plain, torch.device("cpu")).state_dict()
+    after = synchronise_batch_norm(plain).state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from srgan import SCALE
-from srgan.errors import OptionsError
+from srgan.errors import OptionsError, UnavailableError
 from srgan.upscaling.networks import MARGIN, UpscalingNetwork, has_fast_bfloat16
 
 LARGEST_SIDE = 512
@@ -54,14 +54,19 @@ class Box(NamedTuple):
             yield Box(left, top, width, height)
 
 
-@dataclass(frozen=True)
+LEAST_INNER_SIDE = 16
+"""Of a tile without its margins, where memory was too small for larger ones."""
+
+
+@dataclass
 class Upscaler:
     """A network, where it computes, and how much it may take at a time.
 
     Attributes:
         network: in evaluation mode, on the device.
         device: where it computes.
-        pixels: input pixels, margins included, that go through the network at a time.
+        pixels: input pixels, margins included, that go through the network at a time; where the
+            GPU's memory was too small for so many, fewer from then on.
         half: compute pictures of 8 bits in bfloat16.
         scale: of the network.
         margin: pixels around a tile that the network sees and whose result is thrown away.
@@ -88,7 +93,9 @@ class Upscaler:
         """
         pixels = memory_mb * 1_000_000 // found.bytes_per_pixel
         if pixels < (2 * found.margin + 1) ** 2:
-            least = math.ceil((2 * found.margin + 16) ** 2 * found.bytes_per_pixel / 1e6)
+            least = math.ceil(
+                (2 * found.margin + LEAST_INNER_SIDE) ** 2 * found.bytes_per_pixel / 1e6
+            )
             raise OptionsError(f"--memory-mb {memory_mb}: this network needs at least {least}")
         network = found.network.to(device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -96,7 +103,6 @@ class Upscaler:
         half = found.near_in_bfloat16 and device.type == "cpu" and has_fast_bfloat16()
         return cls(network, device, pixels, half, found.scale, found.margin)
 
-    @torch.inference_mode()
     def upscale(self, pixels: np.ndarray, inner: Box) -> np.ndarray:
         """Upscale a box of pictures of one size; what lies around the box is looked at, too.
 
@@ -106,7 +112,25 @@ class Upscaler:
 
         Returns:
             N x scale inner.height x scale inner.width x 3, of the same type.
+
+        Raises:
+            UnavailableError: the GPU's memory is too small for the least tile.
         """
+        while True:
+            try:
+                return self._upscale(pixels, inner)
+            except torch.OutOfMemoryError:
+                if self.pixels // 2 < (2 * self.margin + LEAST_INNER_SIDE) ** 2:
+                    raise UnavailableError(
+                        f"the memory of {self.device} is too small for a tile of "
+                        f"{math.isqrt(self.pixels)} x {math.isqrt(self.pixels)} pixels; end what "
+                        "else uses that GPU, or take a profile without GPUs"
+                    ) from None
+            # Fewer tiles at a time, and when it is one, a smaller one.
+            self.pixels //= 2
+
+    @torch.inference_mode()
+    def _upscale(self, pixels: np.ndarray, inner: Box) -> np.ndarray:
         count, height, width, _ = pixels.shape
         size = (self.scale * inner.height, self.scale * inner.width)
         result = np.empty((count, *size, 3), dtype=pixels.dtype)
@@ -133,13 +157,16 @@ class Upscaler:
     ) -> None:
         levels = np.iinfo(pixels.dtype).max
         windows = np.stack([_cut(pixels[number], window) for number, _, window in tiles])
-        # torch computes little with uint16.
-        low = torch.from_numpy(windows.astype(np.float32)).to(self.device)
-        half = self.half and pixels.dtype == np.uint8
+        eight_bits = pixels.dtype == np.uint8
+        # Bytes travel to a GPU and back as bytes. torch computes little with uint16.
+        given = torch.from_numpy(windows if eight_bits else windows.astype(np.float32))
+        low = given.to(self.device).float()
+        half = self.half and eight_bits
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             high = self.network(low.permute(0, 3, 1, 2) / levels).float()
         high = high.add_(1).mul_(levels / 2).round_().clamp_(0, levels)
-        done = high.permute(0, 2, 3, 1).cpu().numpy()
+        high = high.permute(0, 2, 3, 1)
+        done = (high.to(torch.uint8) if eight_bits else high).cpu().numpy()
         for pixels_of_tile, (number, cell, window) in zip(done, tiles, strict=True):
             cell_in_tile = cell.within(window).scaled(self.scale)
             target = _cut(result[number], cell.within(inner).scaled(self.scale))

@@ -63,6 +63,11 @@ class Tools:
                 f"Spark gave {device}, but torch sees no GPU there; install its CUDA build, or "
                 "take a profile without GPUs"
             )
+        if device != "cpu" and torch.device(device).index >= torch.cuda.device_count():
+            raise UnavailableError(
+                f"Spark gave {device}, but torch sees {torch.cuda.device_count()} GPUs there; does "
+                "the Worker's CUDA_VISIBLE_DEVICES hide it?"
+            )
         torch.set_num_threads(self.threads)
         network = decode_network(self.model, "the model")
         return Upscaler.of(network, torch.device(device), self.memory_mb)
