@@ -6,8 +6,6 @@ machines were at hand, and the running statistics stay equal on all ranks withou
 torch's own SyncBatchNorm refuses CPU tensors, and on GPUs lets the host wait three times a layer.
 """
 
-import itertools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -51,23 +49,15 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         """Of that many channels; with the memory that all ranks share, if they do."""
         super().__init__(num_features)
         self._shared = shared
-        self._number = next(NUMBERS)
-        LAYERS[self._number] = self
 
+    @torch.compiler.disable
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training:
+        if not self.training or self.count_ranks() == 1:
             return super().forward(inputs)
-        if torch.compiler.is_compiling():
-            outputs, mean, _, unbiased_variance = _normalise_compiled(
-                inputs, self.weight, self.bias, self._number
-            )
-        elif self.count_ranks() == 1:
-            return super().forward(inputs)
-        else:
-            outputs, mean, unbiased_variance = _NormaliseOverRanks.apply(
-                *(inputs, self.weight, self.bias),
-                *(self.eps, self.count_ranks(), self.sum_over_ranks),
-            )
+        outputs, mean, unbiased_variance = _NormaliseOverRanks.apply(
+            *(inputs, self.weight, self.bias),
+            *(self.eps, self.count_ranks(), self.sum_over_ranks),
+        )
         self._update_running_statistics(mean, unbiased_variance)
         return outputs
 
@@ -92,11 +82,6 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased_variance, self.momentum)
-
-
-NUMBERS = itertools.count()
-LAYERS: weakref.WeakValueDictionary[int, SynchronisedBatchNorm] = weakref.WeakValueDictionary()
-"""The layers of this process by number, for compiled code, which has no other way to them."""
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
@@ -133,58 +118,6 @@ class _NormaliseOverRanks(torch.autograd.Function):
             *(context.eps, context.ranks, context.sum_over_ranks),
         )
         return *gradients, None, None, None
-
-
-# For torch.compile the same is one operator, into which it does not look: what ranks exchange
-# would break its graph at every layer.
-
-
-@torch.library.custom_op("srgan::normalise_over_ranks", mutates_args=())
-def _normalise_compiled(
-    inputs: Tensor, weight: Tensor, bias: Tensor, layer: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    found = LAYERS[layer]
-    ranks = found.count_ranks()
-    return _normalise(inputs, weight, bias, found.eps, ranks, found.sum_over_ranks)
-
-
-@_normalise_compiled.register_fake
-def _(
-    inputs: Tensor, weight: Tensor, bias: Tensor, layer: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    mean, variance, unbiased_variance = (torch.empty_like(weight) for _ in range(3))
-    return torch.empty_like(inputs), mean, variance, unbiased_variance
-
-
-@torch.library.custom_op("srgan::normalise_over_ranks_backward", mutates_args=())
-def _gradients_compiled(
-    gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, layer: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    found = LAYERS[layer]
-    ranks = found.count_ranks()
-    return _gradients(
-        gradient, inputs, weight, mean, variance, found.eps, ranks, found.sum_over_ranks
-    )
-
-
-@_gradients_compiled.register_fake
-def _(
-    gradient: Tensor, inputs: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, layer: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(inputs), torch.empty_like(weight), torch.empty_like(weight)
-
-
-def _save_for_backward(context: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    values, weight, _, context.layer = inputs
-    _, mean, variance, _ = output
-    context.save_for_backward(values, weight, mean, variance)
-
-
-def _backward_compiled(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    return *_gradients_compiled(gradient, *context.saved_tensors, context.layer), None
-
-
-_normalise_compiled.register_autograd(_backward_compiled, setup_context=_save_for_backward)
 
 
 def _normalise(
