@@ -5,6 +5,7 @@
 # environment: SPARK_SSH_OPTS holds further options for ssh
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# shellcheck disable=SC1091
-source "$root/.venv/bin/activate"
+# shellcheck source-path=SCRIPTDIR
+source "$root/scripts/enter.sh"
+enter cluster
 exec python "$root/scripts/cluster.py" "$@"

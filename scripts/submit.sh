@@ -46,12 +46,14 @@ profile="${profile/#\~\//${HOME:-}/}"
 [[ "$profile" == */* ]] || profile="$root/conf/$profile.conf"
 [[ -f "$profile" ]] || fail "no profile $profile; one of: $(cd "$root/conf" && echo *.conf)"
 
-[[ -x "$root/.venv/bin/python" ]] || fail "no environment; make it: bash scripts/setup.sh" 69
+# shellcheck source-path=SCRIPTDIR
+source "$root/scripts/enter.sh"
+enter submit
 given=" ${spark[*]-} "
 if [[ "$given" == *" --master"[\ =]* || "$given" == *[\ =]spark.master=* ]]; then
     master=given
 else
-    master="$("$root/.venv/bin/python" "$root/jobs/runtime/properties.py" "$profile" 2>&1)" ||
+    master="$(python "$root/jobs/runtime/properties.py" "$profile" 2>&1)" ||
         fail "$master"
 fi
 
@@ -75,6 +77,4 @@ if [[ -n "$dry_run" ]]; then
     echo
     exit 0
 fi
-# shellcheck disable=SC1091
-source "$root/.venv/bin/activate"
 exec "${command[@]}"

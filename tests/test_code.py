@@ -32,9 +32,9 @@ def test_style_and_types(command: tuple[str, ...]) -> None:
 
 
 def test_shell_scripts() -> None:
-    scripts = [str(path) for path in [*ROOT.glob("scripts/*.sh"), ROOT / ".ci" / "run"]]
+    scripts = [str(path) for path in [*ROOT.glob("scripts/**/*.sh"), ROOT / ".ci" / "run"]]
     assert len(scripts) >= 4
-    done = run("shellcheck", *scripts)
+    done = run("shellcheck", "--external-sources", *scripts)
     assert done.returncode == 0, done.stdout
 
 
