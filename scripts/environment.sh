@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC3045,SC3067
+# shellcheck shell=sh disable=SC2089,SC2090,SC3045,SC3067
 # What Spark and BigDL need of machines that lack it, and what other installations must not bring
 # in. Sourced by .venv/bin/activate, in any shell.
 

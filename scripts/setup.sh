@@ -87,6 +87,10 @@ fi
 rm -f "$stamp"
 : >"$log"
 : >"$unfinished"
+# uv brings certificates of its own; those of the machine may have some of a company's beside them.
+if [[ -s /etc/ssl/certs/ca-certificates.crt || -s /etc/pki/tls/certs/ca-bundle.crt ]]; then
+    export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+fi
 # Without a home, uv has no place of its own for what it downloads.
 [[ -w "${HOME:-}" ]] || export UV_CACHE_DIR="$venv/uv/cache"
 find_uv

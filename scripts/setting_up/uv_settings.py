@@ -1,11 +1,12 @@
 """Print pip's settings as shell commands that give uv the same: uv reads none of them itself.
 
-    eval "$(python3 scripts/setting_up/uv_settings.py)"
+    eval "$(python scripts/setting_up/uv_settings.py)"
 
 Machines behind a mirror of the package index, with certificates of their own, or with a folder of
-wheels have them in pip's files or variables. What is set for uv already stays as it is. Runs on
-the machine's own Python, of any version 3, with nothing installed.
+wheels have them in pip's files or variables. What is set for uv already stays as it is.
 """
+
+from __future__ import annotations
 
 import configparser
 import os
@@ -31,9 +32,9 @@ VARIABLES = {
 }
 
 
-def pip_settings():
+def pip_settings() -> dict[str, str]:
     """pip's settings for installing, by their names in its files."""
-    settings = {}
+    settings: dict[str, str] = {}
     named = os.environ.get("PIP_CONFIG_FILE")
     files = FILES if named is None else () if named == os.devnull else (*FILES, named)
     for path in files:
@@ -53,7 +54,7 @@ def pip_settings():
     return settings
 
 
-def main():
+def main() -> None:
     """Print one line a variable."""
     settings = pip_settings()
     for name, variables in VARIABLES.items():
