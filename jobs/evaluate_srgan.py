@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from jobs.runtime import remote
-from jobs.runtime.errors import UsageError
+from jobs.runtime.errors import UnavailableError, UsageError
+from jobs.runtime.gpu import task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.names import short_names, split_paths
 from jobs.runtime.options import JobOptions
+from jobs.runtime.spark import gpu_task_properties
 
 if TYPE_CHECKING:
     from srgan.metrics import Scores
@@ -94,7 +96,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         skipped += [f"{test_set}/{line}" for line in bad]
     for line in skipped:
         LOG.warning("left out %s", line)
-    context = run.start_spark({})
+    context = run.start_spark(gpu_task_properties(run.cluster) if run.cluster.gpus else {})
     # Executors need not have these files: they get what is in them.
     shared = context.broadcast((models, weights, options.jpeg_quality))
     rows = context.parallelize(items, len(items)).mapPartitions(
@@ -102,7 +104,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
     )
     scores: dict[str, dict[str, dict[str, Scores]]] = {}
     sheets, pictures = [], []
-    for test_set, image, by_method, versions in rows.collect():
+    for row in rows.collect():
+        if isinstance(row, UnavailableError):
+            raise row
+        test_set, image, by_method, versions = row
         for method, values in by_method.items():
             scores.setdefault(test_set, {}).setdefault(method, {})[image] = values
         if versions:
@@ -188,9 +193,18 @@ def _score(
     from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)
+    device = torch.device(task_device())
+    if device.type == "cuda" and not torch.cuda.is_available():
+        # A value, since Spark would try an exception four times, and lose its exit code.
+        yield UnavailableError(
+            f"Spark gave {device}, but torch sees no GPU there; install its CUDA build, or take a "
+            "profile without GPUs"
+        )
+        return
     methods: dict[str, Upscale] = {BICUBIC: bicubic}
     for name, data in models.items():
-        methods[name] = upscale_with(decode_network(data, name).network)
+        network = decode_network(data, name).network.to(device)
+        methods[name] = upscale_with(network, device)
     lpips = None if weights is None else decode_lpips(weights, LPIPS)
     for test_set, image, wants_picture in part:
         results = {

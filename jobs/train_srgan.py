@@ -19,7 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -51,6 +51,11 @@ class Options(TrainOptions, JobOptions):
     ranks: int | None = Field(
         None, ge=1, description="processes [one a GPU; without GPUs, one a core]"
     )
+    device: Literal["auto", "cpu"] = Field(
+        "auto",
+        description="where a profile in local mode trains: on this machine's GPUs if there are "
+        "any, a rank each; cpu: on its cores",
+    )
     max_restarts: int = Field(
         2, ge=0, description="how often a training that lost a rank is launched again"
     )
@@ -63,11 +68,13 @@ class Options(TrainOptions, JobOptions):
 def work(run: Run[Options]) -> dict[str, Any]:
     """Launch the ranks, again if need be, and return the first one's metrics."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
+    from jobs.runtime.gpu import visible_gpus
     from jobs.runtime.ranks import Launch, plan_launch, run_on_ranks
     from srgan.losses import content_loss
 
     options = run.options
-    launch = plan_launch(run.cluster, options.ranks)
+    local_gpus = visible_gpus() if run.cluster.is_local and options.device == "auto" else []
+    launch = plan_launch(run.cluster, options.ranks, len(local_gpus))
     if options.batch_size % launch.ranks:
         raise UsageError(
             f"--batch-size {options.batch_size} does not divide among {launch.ranks} ranks"

@@ -25,11 +25,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from pyspark import SparkConf, SparkContext, TaskContext
+from pyspark import SparkConf, SparkContext
 
 from jobs.runtime import remote
 from jobs.runtime.errors import PartlyFailedError, UnavailableError
 from jobs.runtime.findings import Findings
+from jobs.runtime.gpu import task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
@@ -274,7 +275,7 @@ def _upscale(
 
     def do(piece: Any) -> Any:
         # Runs on an executor.
-        outcome = worker.attempt(piece.entry.name, worker.do, piece, shared.value, _device())
+        outcome = worker.attempt(piece.entry.name, worker.do, piece, shared.value, task_device())
         return outcome._replace(value=(piece.pixels, outcome.value))
 
     run_on_executors(
@@ -337,13 +338,6 @@ def _read_model(name: str) -> bytes:
     from srgan.upscaling.model_choice import BY_NAME, read_model
 
     return read_model(name if name in BY_NAME else remote.absolute(name))
-
-
-def _device() -> str:
-    # Runs on an executor.
-    task = TaskContext.get()
-    gpu = task.resources().get("gpu") if task is not None else None
-    return f"cuda:{gpu.addresses[0]}" if gpu is not None else "cpu"
 
 
 def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

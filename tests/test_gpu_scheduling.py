@@ -42,6 +42,14 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
             spark=spark,
             environment=cluster.environment,
         )
+        evaluated = spark_submit(
+            "evaluate_srgan",
+            *("--models", "default", "--test-sets", tmp_path / "train"),
+            run_dir=tmp_path / "evaluate",
+            profile="gpu-nodes",
+            spark=spark,
+            environment=cluster.environment,
+        )
     assert done.code == 69, done.out + done.err
     assert "Spark gave GPU 5 of" in done.error or "Spark gave GPU 7 of" in done.error
     assert "profile without GPUs" in done.error
@@ -49,3 +57,5 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
     assert "2 ranks, a GPU each" in log
     assert upscaled.code == 69, upscaled.out + upscaled.err
     assert "Spark gave cuda:5" in upscaled.error or "Spark gave cuda:7" in upscaled.error
+    assert evaluated.code == 69, evaluated.out + evaluated.err
+    assert "Spark gave cuda:" in evaluated.error

@@ -49,7 +49,7 @@ def wait_for_executors(context: SparkContext, cluster: Cluster, seconds: float) 
             nothing_on = f" (nothing on {', '.join(missing)})" if missing else ""
             raise UnavailableError(
                 f"{cluster.master} gave {len(present)} of the {cluster.executors} executors with "
-                f"{cluster.cores} cores and {cluster.memory} that the profile asks for within "
+                f"{cluster.executor} that the profile asks for within "
                 f"{seconds:.0f} s{nothing_on}; start more workers, end other applications, or "
                 "take a smaller profile"
             )

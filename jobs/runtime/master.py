@@ -58,17 +58,22 @@ def check_room(cluster: Cluster) -> None:
     """See that the cluster could ever give the promised executors, as far as it is known.
 
     Raises:
-        UnavailableError: all its Workers together have too few cores, or too little memory.
+        UnavailableError: all its Workers together have too few cores or GPUs, or too little memory.
     """
     workers = started_workers(cluster_folder(), cluster.master)
     needed = mebibytes(cluster.memory)
     room = sum(
-        min(worker.cores // cluster.cores, mebibytes(worker.memory) // needed) for worker in workers
+        min(
+            worker.cores // cluster.cores,
+            mebibytes(worker.memory) // needed,
+            worker.gpus // cluster.gpus if cluster.gpus else cluster.executors,
+        )
+        for worker in workers
     )
     if workers and room < cluster.executors:
         raise UnavailableError(
             f"{cluster.master} has room for {room} of the {cluster.executors} executors with "
-            f"{cluster.cores} cores and {cluster.memory} that the profile asks for; take a "
+            f"{cluster.executor} that the profile asks for; take a "
             "smaller profile, or add workers to conf/workers and start the cluster again"
         )
 

@@ -39,6 +39,12 @@ class Cluster:
         """Whether the driver is the only executor."""
         return self.master.startswith("local")
 
+    @property
+    def executor(self) -> str:
+        """What an executor has, in words."""
+        gpus = {0: "", 1: " and 1 GPU"}.get(self.gpus, f" and {self.gpus} GPUs")
+        return f"{self.cores} cores{',' if gpus else ' and'} {self.memory}{gpus}"
+
     def as_dict(self) -> dict[str, Any]:
         """For result.json."""
         return asdict(self)

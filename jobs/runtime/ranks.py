@@ -22,6 +22,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark import BarrierTaskContext, SparkContext
 
 from jobs.runtime.errors import JobError, UnavailableError, UsageError
+from jobs.runtime.gpu import rank_environment
 from jobs.runtime.profile import Cluster
 from jobs.runtime.rank_reports import MeetingPoint, join, report_failure
 from jobs.runtime.spark import gpu_task_properties
@@ -61,10 +62,15 @@ class Launch:
         return replace(self, ranks=ranks)
 
 
-def plan_launch(cluster: Cluster, ranks: int | None) -> Launch:
+def plan_launch(cluster: Cluster, ranks: int | None, local_gpus: int = 0) -> Launch:
     """The launch for a cluster: as asked, else a rank a GPU, else a rank a core.
 
     On GPUs a rank takes one; on cores the ranks share an executor's cores equally.
+
+    Args:
+        cluster: what `read_cluster` gave.
+        ranks: how many are asked for, if any.
+        local_gpus: GPUs of this machine, which local mode may use.
 
     Raises:
         UsageError: the ranks do not fit the cluster.
@@ -76,11 +82,27 @@ def plan_launch(cluster: Cluster, ranks: int | None) -> Launch:
         "spark.stage.maxConsecutiveAttempts": "1",
     }
     if cluster.gpus:
+        if cluster.cores < cluster.gpus:
+            raise UsageError(
+                f"profile: an executor has {cluster.gpus} GPUs and {cluster.cores} cores; each GPU "
+                "needs a core of its own: raise spark.executor.cores"
+            )
         slots = cluster.executors * cluster.gpus
         ranks = ranks or slots
         if ranks > slots:
             raise UsageError(f"--ranks {ranks}: the profile has {slots} GPUs")
         return Launch(ranks, cluster.gpus, True, properties | gpu_task_properties(cluster))
+    if cluster.is_local and local_gpus:
+        # Without a Worker nobody schedules them: each rank takes the one of its number.
+        slots = min(local_gpus, cluster.cores)
+        ranks = ranks or slots
+        if ranks > slots:
+            raise UsageError(
+                f"--ranks {ranks}: this machine has {local_gpus} GPUs and {cluster.cores} cores; "
+                "with --device cpu a rank takes cores alone"
+            )
+        properties["spark.task.cpus"] = str(cluster.cores // ranks)
+        return Launch(ranks, ranks, True, properties)
     cores = cluster.executors * cluster.cores
     ranks = ranks or cores
     if ranks > cores:
@@ -161,13 +183,13 @@ def _run_rank(
 ) -> Iterator[dict[str, Any]]:
     """The task of a rank."""
     context = BarrierTaskContext.get()
-    gpus = context.resources()["gpu"].addresses if launch.use_gpu else []
+    given = context.resources().get("gpu")
     rank = context.partitionId()
     os.environ.update(
-        CUDA_VISIBLE_DEVICES=",".join(gpus),
         RANK=str(rank),
         LOCAL_RANK="0",
         WORLD_SIZE=str(launch.ranks),
+        **rank_environment(given.addresses if given else [], rank, launch.use_gpu),
     )
     join(address, port)
     try:
@@ -182,5 +204,5 @@ def _run_rank(
 def _reason(error: Py4JJavaError) -> str:
     """The last line in it that names an error, or else its first line."""
     text = str(error.java_exception.getMessage())
-    errors = re.findall(r"^\s*(?:\w+\.)*(\w*(?:Error|Exception)\b: .+)$", text, re.MULTILINE)
+    errors = re.findall(r"^\s*(?:\w+\.)*(\w*(?:Error|Exception|Failed)\b: .+)$", text, re.MULTILINE)
     return errors[-1] if errors else text.strip().splitlines()[0]

@@ -19,6 +19,7 @@ from pyspark import SparkConf, SparkContext
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import UnavailableError, one_line
 from jobs.runtime.executors import wait_for_executors
+from jobs.runtime.gpu import PCI_ORDER
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
 from jobs.runtime.master import check_room, connection_properties
 from jobs.runtime.profile import Cluster
@@ -104,6 +105,7 @@ def gpu_task_properties(cluster: Cluster) -> dict[str, str]:
     return {
         "spark.task.resource.gpu.amount": "1",
         "spark.task.cpus": str(max(1, cluster.cores // cluster.gpus)),
+        **{f"spark.executorEnv.{name}": value for name, value in PCI_ORDER.items()},
     }
 
 

@@ -4,7 +4,7 @@
     localhost     2      2g
     me@pc2        4      6g      1
 
-A host that stands there several times gets several Workers.
+A host that stands there several times gets several Workers, which share its GPUs in this order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.runtime.errors import UsageError
@@ -30,6 +30,7 @@ class Worker:
         cores: CPU cores it offers to applications.
         memory: memory it offers, such as "2g".
         gpus: GPUs it offers.
+        first_gpu: how many of its host's the Workers before it offer.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Worker:
     cores: int
     memory: str
     gpus: int = 0
+    first_gpu: int = 0
 
     @property
     def address(self) -> str:
@@ -74,7 +76,9 @@ def read_workers(path: Path) -> list[Worker]:
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words:
-            workers.append(_parse(words, f"{path}:{number}", f"worker-{len(workers) + 1}"))
+            worker = _parse(words, f"{path}:{number}", f"worker-{len(workers) + 1}")
+            taken = sum(other.gpus for other in workers if other.address == worker.address)
+            workers.append(replace(worker, first_gpu=taken))
     if not workers:
         raise UsageError(f"{path}: lists no hosts; a line is: HOST CORES MEMORY [GPUS]")
     _refuse_mixture(workers, path)

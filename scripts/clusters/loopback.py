@@ -33,10 +33,10 @@ def loopback_cluster(
     try:
         url = node.start_master(ADDRESS, _free_port(), 0, secret)
         (folder / MASTER_FILE).write_text(url + "\n", encoding="utf-8")
-        lines = f"{ADDRESS} {cores} {memory}\n" * workers
+        lines = f"{ADDRESS} {cores} {memory} {gpus}\n" * workers
         (folder / WORKERS_FILE).write_text(lines, encoding="utf-8")
         for number in range(1, workers + 1):
-            worker = Worker(f"worker-{number}", ADDRESS, cores, memory, gpus)
+            worker = Worker(f"worker-{number}", ADDRESS, cores, memory, gpus, (number - 1) * gpus)
             node.start_worker(worker, url, secret)
         yield url
     finally:

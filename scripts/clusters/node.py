@@ -73,6 +73,7 @@ class Node:
             address,
             secret,
             {},
+            {},
             *("org.apache.spark.deploy.master.Master", "--host", address, "--port", str(port)),
             *("--webui-port", str(web_port)),
             ready=f"Starting Spark master at {url}",
@@ -93,7 +94,10 @@ class Node:
             "spark.worker.cleanup.enabled": "true",
             "spark.worker.cleanup.appDataTtl": str(APPLICATION_FOLDER_SECONDS),
         }
+        environment: dict[str, str] = {}
         if worker.gpus:
+            environment = {"GPU_FIRST": str(worker.first_gpu)}
+            _check_gpus(worker, environment)
             properties["spark.worker.resource.gpu.amount"] = str(worker.gpus)
             properties["spark.worker.resource.gpu.discoveryScript"] = str(DISCOVERY_SCRIPT)
         work = self._folder / "work" / worker.name
@@ -102,6 +106,7 @@ class Node:
             address,
             secret,
             properties,
+            environment,
             *("org.apache.spark.deploy.worker.Worker", "--host", address, "--webui-port", "0"),
             *("--cores", str(worker.cores), "--memory", worker.memory, "-d", str(work), master),
             ready="Successfully registered with master",
@@ -136,6 +141,7 @@ class Node:
         address: str,
         secret: str | None,
         properties: Mapping[str, str],
+        environment: Mapping[str, str],
         *command: str,
         ready: str,
     ) -> None:
@@ -151,6 +157,7 @@ class Node:
         log.unlink(missing_ok=True)
         environment = {
             **os.environ,
+            **environment,
             "SPARK_LOCAL_IP": address,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()} "
@@ -184,6 +191,20 @@ class Node:
             raise UnavailableError(
                 f"{name} on {self._host} did not start: {_last_words(log, output)}; see {log} there"
             )
+
+
+def _check_gpus(worker: Worker, environment: Mapping[str, str]) -> None:
+    """See that the promised GPUs are there; Spark's own message hides the reason."""
+    done = subprocess.run(
+        [DISCOVERY_SCRIPT], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    found = len(json.loads(done.stdout)["addresses"]) if done.returncode == 0 else 0
+    if found < worker.gpus:
+        reason = (done.stderr.strip().splitlines() or ["these are all"])[-1]
+        raise UnavailableError(
+            f"{worker.name}: {worker.gpus} GPUs promised, {found} found ({reason}); correct "
+            "conf/workers, or look at what nvidia-smi says there"
+        )
 
 
 def _process(pid_file: Path) -> psutil.Process | None:
