@@ -54,9 +54,10 @@ class Options(JobOptions):
 
     model: str = Field(
         "default",
-        description="default or photo, which come with this project (true to the picture, or "
-        "inventing detail), bicubic, a run folder of train_srgan, or a model file of this project "
-        "or of another one (.pth, .safetensors: ESRGAN, SPAN, SwinIR, ...)",
+        description="default, photo or snapshot, which come with this project (true to the "
+        "picture; inventing detail; for noise and JPEG's blocks), bicubic, a run folder of "
+        "train_srgan, or a model file of this project or of another one (.pth, .safetensors: "
+        "ESRGAN, SPAN, SwinIR, ...)",
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")

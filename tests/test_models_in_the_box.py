@@ -53,6 +53,19 @@ def test_default_is_truer_than_bicubic_and_photo_looks_more_real_than_default(re
     assert mean(results["default"], "lpips") < mean(results["bicubic"], "lpips")
 
 
+def test_snapshot_is_truer_and_looks_more_real_where_pictures_went_through_jpeg(results):
+    images = read_images(str(ROOT / "data" / "sample" / "test"), SMALLEST_SIDE).usable
+    lpips = find_lpips(None)
+    psnr, distance = {}, {}
+    for name in IN_THE_BOX:
+        method = upscale_with(decode_generator(read_model(name), name).network)
+        scores = [evaluate_image(image, method, lpips, 40).scores for image in images]
+        psnr[name] = sum(one.psnr_y for one in scores) / len(scores)
+        distance[name] = sum(one.lpips for one in scores) / len(scores)
+    assert psnr["snapshot"] > psnr["photo"] + 0.2
+    assert distance["snapshot"] < 0.9 * min(distance["default"], distance["photo"])
+
+
 @pytest.mark.parametrize("name", IN_THE_BOX)
 def test_no_period_of_the_network_stands_out_of_the_spectrum(results, name):
     for result in results[name]:

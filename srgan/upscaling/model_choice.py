@@ -11,8 +11,8 @@ from srgan.models import build_model
 from srgan.upscaling.networks import decode_network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
-IN_THE_BOX = ("default", "photo")
-"""The models that come with this project: one true to the picture, one that invents detail."""
+IN_THE_BOX = ("default", "photo", "snapshot")
+"""The models that come with this project: true to the picture, inventing detail, undoing JPEG."""
 BY_NAME = (*IN_THE_BOX, "bicubic")
 """What is no path."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -31,7 +31,7 @@ def read_model(name: str, scale: int | None = None) -> bytes:
     """The content of a model file, which is checked to be one.
 
     Args:
-        name: "default", "photo", "bicubic", a model file of this project or of another program
+        name: one of BY_NAME, a model file of this project or of another program
             (.pth, .safetensors), or the run folder of a training; local or a URL.
         scale: by which it must enlarge; None for any.
 
