@@ -61,6 +61,17 @@ def read_json(url: str) -> dict[str, Any]:
         return json.load(file)
 
 
+def test_a_process_may_end_with_a_file_still_open(hdfs: str) -> None:
+    """Which is closed so late that no thread starts any more: that was waited for without end."""
+    program = (
+        "import sys; from jobs.runtime import remote; "
+        "file = remote.file_system(sys.argv[1])[0].client.create('/left-open'); file.write(b'x')"
+    )
+    subprocess.run([sys.executable, "-c", program, hdfs], cwd=ROOT, check=True, timeout=60)
+    with fsspec.open(f"{hdfs}/left-open") as file:
+        assert file.read() == b"x"
+
+
 def test_a_process_with_a_client_may_fork(hdfs: str) -> None:
     """Its children once waited for threads of the client that only their parent has."""
     program = (

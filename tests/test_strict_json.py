@@ -21,7 +21,7 @@ from studies.output import RESULTS_FILE, write_results
 from studies.results import Comparison, Results, Score
 from studies.study import Measured, Study, StudyImage, write_study
 
-from jobs.runtime.rank_reports import RankLines, report_progress
+from jobs.runtime.rank_reports import MeetingPoint, join, report_progress
 from jobs.runtime.run_folder import RunFolder
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import as_text, in_one_line, number
@@ -116,12 +116,13 @@ def test_a_run_folder_of_before(tmp_path: Path) -> None:
     assert found == {"status": "ok", "metrics": {"loss": None}}
 
 
-def test_what_ranks_report(capsys: pytest.CaptureFixture[str]) -> None:
-    report_progress({"losses": {"mse": NAN}, "crops_per_second": 3.0})
-    line = capsys.readouterr().out
-    strict(line.removeprefix("@progress "))
+def test_what_ranks_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE"):
+        monkeypatch.setenv(name, "")
     heard: list[Any] = []
-    RankLines(heard.append).write(line)
+    with MeetingPoint("127.0.0.1", heard.append) as meeting:
+        join(meeting.address, meeting.port)
+        report_progress({"losses": {"mse": NAN}, "crops_per_second": 3.0})
     assert heard == [{"losses": {"mse": None}, "crops_per_second": 3.0}]
 
 

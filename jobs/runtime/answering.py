@@ -8,6 +8,7 @@ Meanwhile Python's signal handlers would have to wait, so each call is made on a
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -57,6 +58,9 @@ class _NameNode:
         Raises:
             UnavailableError: there is no answer.
         """
+        if sys.is_finalizing():
+            # No thread starts any more; a file that was left open is closed so late.
+            return call()
         if not self._is_known:
             self._knock()
         answers: list[Any] = []
