@@ -19,8 +19,6 @@ from srgan.shared_memory import SharedSums
 
 aten = torch.ops.aten
 
-SumOverRanks = Callable[[Tensor], Tensor]
-
 
 def synchronise_batch_norm(network: nn.Module, shared: SharedSums | None = None) -> nn.Module:
     """Replace each BatchNorm2d by one over all ranks; the state dict stays the same.
@@ -52,26 +50,23 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
 
     @torch.compiler.disable
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self.count_ranks() == 1:
+        if not self.training or self._ranks() == 1:
             return super().forward(inputs)
-        outputs, mean, unbiased_variance = _NormaliseOverRanks.apply(
-            *(inputs, self.weight, self.bias),
-            *(self.eps, self.count_ranks(), self.sum_over_ranks),
+        outputs, mean, variance, count = _NormaliseOverRanks.apply(
+            inputs, self.weight, self.bias, self.eps, self._ranks(), self._sum_over_ranks
         )
-        self._update_running_statistics(mean, unbiased_variance)
+        self._update_running_statistics(mean, variance * count / (count - 1))
         return outputs
 
-    def count_ranks(self) -> int:
-        """How many ranks share statistics."""
+    def _ranks(self) -> int:
         return dist.get_world_size(self.process_group)
 
-    def sum_over_ranks(self, values: Tensor) -> Tensor:
-        """The sum over the ranks that share statistics, the same on each."""
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
         shared = self._shared
         if shared is not None and self.process_group is None and shared.fits(values):
             return shared.sum(values)
         # For so little, gloo's all_reduce takes two trips around the ranks where this takes one.
-        of_ranks = values.new_empty((self.count_ranks() * len(values), *values.shape[1:]))
+        of_ranks = values.new_empty((self._ranks() * len(values), *values.shape[1:]))
         dist.all_gather_single(of_ranks, values, group=self.process_group)
         return of_ranks.view(-1, *values.shape).sum(0)
 
@@ -99,73 +94,41 @@ class _NormaliseOverRanks(torch.autograd.Function):
         bias: Tensor,
         eps: float,
         ranks: int,
-        sum_over_ranks: SumOverRanks,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        outputs, mean, variance, unbiased_variance = _normalise(
-            inputs, weight, bias, eps, ranks, sum_over_ranks
-        )
+        sum_over_ranks: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
+        # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
+        local_mean, local_variance = local_mean.double(), local_variance.double()
+        moments = torch.stack([local_mean, local_variance + local_mean.square()])
+        # The slices of all ranks are equal, so the mean of their means is the mean of all.
+        mean, mean_square = sum_over_ranks(moments) / ranks
+        variance = mean_square - mean.square()
+        mean, variance = mean.float(), variance.float()
+        count = ranks * inputs.numel() // inputs.shape[1]
+
         context.save_for_backward(inputs, weight, mean, variance)
-        context.eps, context.ranks, context.sum_over_ranks = eps, ranks, sum_over_ranks
-        context.mark_non_differentiable(mean, unbiased_variance)
-        return outputs, mean, unbiased_variance
+        context.eps, context.count, context.sum_over_ranks = eps, count, sum_over_ranks
+        context.mark_non_differentiable(mean, variance)
+        outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
+        return outputs, mean, variance, count
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
         inputs, weight, mean, variance = context.saved_tensors
-        gradients = _gradients(
-            *(gradient, inputs, weight, mean, variance),
-            *(context.eps, context.ranks, context.sum_over_ranks),
+        # As if the statistics were constants: scaled gradient, and both sums of this rank.
+        inputs_gradient, weight_gradient, bias_gradient = aten.native_batch_norm_backward(
+            *(gradient, inputs, weight, mean, variance, None, None),
+            *(False, context.eps, [True, True, True]),
         )
-        return *gradients, None, None, None
-
-
-def _normalise(
-    inputs: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    ranks: int,
-    sum_over_ranks: SumOverRanks,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The outputs; mean, variance and unbiased variance of each channel over all ranks."""
-    local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
-    # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
-    local_mean, local_variance = local_mean.double(), local_variance.double()
-    moments = torch.stack([local_mean, local_variance + local_mean.square()])
-    # The slices of all ranks are equal, so the mean of their means is the mean of all.
-    mean, mean_square = sum_over_ranks(moments) / ranks
-    variance = mean_square - mean.square()
-    mean, variance = mean.float(), variance.float()
-    count = ranks * inputs.numel() // inputs.shape[1]
-    outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
-    return outputs, mean, variance, variance * count / (count - 1)
-
-
-def _gradients(
-    gradient: Tensor,
-    inputs: Tensor,
-    weight: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    eps: float,
-    ranks: int,
-    sum_over_ranks: SumOverRanks,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of inputs, weight and bias."""
-    # As if the statistics were constants: scaled gradient, and both sums of this rank.
-    inputs_gradient, weight_gradient, bias_gradient = aten.native_batch_norm_backward(
-        *(gradient, inputs, weight, mean, variance, None, None),
-        *(False, eps, [True, True, True]),
-    )
-    sums = sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
-    mean_gradient, mean_product = sums / (ranks * inputs.numel() // inputs.shape[1])
-    # And what the statistics contribute, which is linear in the inputs.
-    inverse_deviation = torch.rsqrt(variance + eps)
-    slope = -weight * inverse_deviation.square() * mean_product
-    offset = -weight * inverse_deviation * mean_gradient - slope * mean
-    inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
-    return inputs_gradient, weight_gradient, bias_gradient
+        sums = context.sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
+        mean_gradient, mean_product = sums / context.count
+        # And what the statistics contribute, which is linear in the inputs.
+        inverse_deviation = torch.rsqrt(variance + context.eps)
+        slope = -weight * inverse_deviation.square() * mean_product
+        offset = -weight * inverse_deviation * mean_gradient - slope * mean
+        inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
+        return inputs_gradient, weight_gradient, bias_gradient, None, None, None
 
 
 def _per_channel(values: Tensor) -> Tensor:
