@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,34 +22,32 @@ def test_a_gpu_that_torch_cannot_use_is_no_success(
     # Two executors of one GPU on one Worker: the second must be given another GPU than the first.
     monkeypatch.setenv("GPU_ADDRESSES", "5 7")
     with cluster_of(1, folder, cores=2, memory="2g", gpus=2) as cluster:
-        spark = (
-            *("--master", cluster.master, "--executor-cores", "1"),
-            *("--executor-memory", "900m", "--total-executor-cores", "2"),
-        )
+        on_gpus: dict[str, Any] = {
+            "profile": "gpu-nodes",
+            "spark": (
+                *("--master", cluster.master, "--executor-cores", "1"),
+                *("--executor-memory", "900m", "--total-executor-cores", "2"),
+            ),
+            "environment": cluster.environment,
+        }
         done = spark_submit(
             "train_srgan",
             *("--data", tmp_path / "train", "--batch-size", 4, "--crop-size", 32),
             *("--phase", "srresnet", "--srresnet-steps", 2),
             run_dir=tmp_path / "run",
-            profile="gpu-nodes",
-            spark=spark,
-            environment=cluster.environment,
+            **on_gpus,
         )
         upscaled = spark_submit(
             "upscale",
             *("--model", "bicubic", "--input", tmp_path / "train", "--output", tmp_path / "out"),
             run_dir=tmp_path / "upscale",
-            profile="gpu-nodes",
-            spark=spark,
-            environment=cluster.environment,
+            **on_gpus,
         )
         evaluated = spark_submit(
             "evaluate_srgan",
             *("--models", "default", "--test-sets", tmp_path / "train"),
             run_dir=tmp_path / "evaluate",
-            profile="gpu-nodes",
-            spark=spark,
-            environment=cluster.environment,
+            **on_gpus,
         )
     assert done.code == 69, done.out + done.err
     assert "Spark gave GPU 5 of" in done.error or "Spark gave GPU 7 of" in done.error
