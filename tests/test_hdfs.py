@@ -95,7 +95,9 @@ answering.ANSWER_SECONDS = 1
 os.kill(node, signal.SIGSTOP)
 try:
     answering.hurry()
-    system.ls("/")
+    # The last thread of a process stops a moment after kill() returned.
+    while True:
+        system.ls("/")
 except UnavailableError as error:
     print(error)
 finally:
