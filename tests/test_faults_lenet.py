@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from conftest import StandaloneCluster, Submission, cluster_of, spark_submit
 from faults import RunningJob, executors_of, fill, on, running_job, unplug
@@ -45,14 +46,19 @@ def is_as_good(done: Submission, clean: Submission) -> None:
 
 
 def test_a_killed_executor(
-    cluster: StandaloneCluster, small_mnist: Path, clean: Submission, tmp_path: Path
+    cluster: StandaloneCluster, hdfs: str, small_mnist: Path, clean: Submission, tmp_path: Path
 ) -> None:
-    options = ("--data", small_mnist, *RECIPE)
-    with running_job("train_lenet", *options, run_dir=tmp_path / "run", **on(cluster)) as job:
-        in_epoch(job, 3)
+    """With the run folder on HDFS; see the next test for a local one."""
+    files, _ = fsspec.core.url_to_fs(hdfs)
+    where = {**on(cluster), "run_dir": tmp_path / "run", "run_url": f"{hdfs}/runs/hurt"}
+    where["environment"] = {**cluster.environment, "TMPDIR": str(tmp_path)}
+    with running_job("train_lenet", "--data", small_mnist, *RECIPE, **where) as job:
+        job.wait_for(lambda: files.exists("/runs/hurt/snapshots/epoch-0002"))
+        time.sleep(0.5)
         executor = executors_of(cluster.master)[0]
         executor.kill()
         done = job.end(120)
+    files.get_file("/runs/hurt/result.json", str(tmp_path / "run" / "result.json"))
     is_as_good(done, clean)
     assert "1 of 2 executors are gone" in done.out
     assert "resuming after epoch 2" in done.out

@@ -13,14 +13,15 @@ from typing import Any
 
 import fsspec
 import pytest
-from conftest import ROOT, Submission, cluster_of, spark_submit
-from faults import on, running_job, unplug
+from conftest import ROOT, Submission, spark_submit
 from films import frames_of, write_film
+from hdfs import RunningHdfs
 from PIL import Image
 from srgan_samples import sample_pixels, write_samples
 
 from jobs.runtime.errors import BusyError
 from jobs.runtime.run_folder import RunFolder
+from lenet.idx import read_digits
 from srgan.upscaling import worker
 from srgan.upscaling.inputs import find_entries
 from srgan.upscaling.manifest import Manifest
@@ -143,9 +144,10 @@ time.sleep(300)
 """
 
 
-@pytest.mark.slow
-def test_a_run_folder_that_another_pc_uses(hdfs: str, files: Any, tmp_path: Path) -> None:
-    url = f"{hdfs}/runs/held"
+def test_a_run_folder_that_another_pc_uses(
+    hdfs_nodes: RunningHdfs, files: Any, tmp_path: Path
+) -> None:
+    url = f"{hdfs_nodes.url}/runs/held"
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, url],
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -158,15 +160,15 @@ def test_a_run_folder_that_another_pc_uses(hdfs: str, files: Any, tmp_path: Path
             RunFolder.open("job", url)
         assert [Path(name).name for name in files.find("/runs/held")] == [".lock"]
         process.kill()
-    # HDFS gives the lock back when its lease has not been renewed for a minute.
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            RunFolder.open("job", url).close()
-            break
-        except BusyError:
-            assert time.monotonic() < deadline
-            time.sleep(1)
+    with hdfs_nodes.leases_of(seconds=1):
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                RunFolder.open("job", url).close()
+                break
+            except BusyError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
 
 
 @pytest.mark.slow
@@ -208,31 +210,7 @@ def test_lenet_from_and_to_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.cluster
-def test_lenet_loses_an_executor(hdfs: str, files: Any, small_mnist: Path, tmp_path: Path) -> None:
-    run = f"{hdfs}/runs/hurt"
-    options = ("--data", small_mnist, "--epochs", 2, "--batch-size", 16, "--learning-rate", 0.02)
-    options += ("--executor-wait", 15)
-    with cluster_of(2, tmp_path / "cluster") as cluster:
-        arguments = on(cluster)
-        arguments["environment"] = {**arguments["environment"], "TMPDIR": str(tmp_path)}
-        with running_job(
-            "train_lenet", *options, run_dir=tmp_path / "pc", run_url=run, **arguments
-        ) as job:
-            job.wait_for(lambda: files.exists("/runs/hurt/snapshots/epoch-0001/SHA256SUMS"))
-            unplug(cluster)
-            done = job.end(120)
-    assert done.code == 0, done.out
-    assert "resuming after epoch 1" in done.out
-    metrics = read_json(f"{run}/result.json")["metrics"]
-    assert [entry["epoch"] for entry in metrics["history"]] == [1, 2]
-    assert metrics["top1_accuracy"] > 0.8
-
-
-@pytest.mark.slow
 def test_digits_to_read_from_hdfs(hdfs: str, files: Any, small_mnist: Path, tmp_path: Path) -> None:
-    from lenet.idx import read_digits
-
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for number, image in enumerate(read_digits(str(small_mnist), "test").images[:3]):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import spark_submit
+from conftest import an_hdfs, spark_submit
 from faults import running_job
 
 from jobs.runtime import answering, remote
@@ -89,3 +89,19 @@ def test_the_first_answer_is_waited_for_as_long_as_is_said(
     monkeypatch.setattr(answering, "ANSWER_SECONDS", 0.5)
     with pytest.raises(UnavailableError, match=r"does not answer \(nothing within 0 s\)"):
         remote.file_system(silent.url)[0].exists("/x")
+
+
+def test_one_that_is_lost(tmp_path: Path) -> None:
+    """After it has answered; the client's attempts of three minutes are cut short."""
+    with an_hdfs(tmp_path) as nodes:
+        port = int(nodes.url.rpartition(":")[2])
+        system = answering.AnsweringHdfs(
+            "127.0.0.1", port, **{"dfs.client.failover.max.attempts": "1"}
+        )
+        system.pipe_file("/x", b"x")
+        file = system.open("/x")
+        os.kill(nodes.pid, signal.SIGKILL)
+        with pytest.raises(UnavailableError, match=f"{nodes.url} has no DataNode that answers"):
+            file.read()
+        with pytest.raises(UnavailableError, match=f"{nodes.url} does not answer"):
+            system.ls("/")

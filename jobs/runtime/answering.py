@@ -98,14 +98,25 @@ class _NameNode:
 
     def _translated(self, error: BaseException) -> BaseException:
         text = str(error)
-        if isinstance(error, RuntimeError) and text.startswith("IOError"):
+        if isinstance(error, RuntimeError) and text.startswith("DataTransferError"):
+            # What follows is all that is known of each.
+            reason = text.partition('"')[2].partition(":")[0].rstrip('")')
+            return UnavailableError(
+                f"{self._place} has no DataNode that answers ({reason}); start its DataNodes"
+            )
+        # Those of the system have numbers.
+        is_lost = type(error) is OSError and error.errno is None
+        if is_lost or (isinstance(error, RuntimeError) and text.startswith("IOError")):
             return self._unavailable(text)
         return error
 
+    @property
+    def _place(self) -> str:
+        return f"hdfs://{self._host or ''}" + (f":{self._port}" if self._port else "")
+
     def _unavailable(self, reason: str) -> UnavailableError:
-        place = f"hdfs://{self._host or ''}" + (f":{self._port}" if self._port else "")
         return UnavailableError(
-            f"{place} does not answer ({reason}); start its NameNode, or correct the address"
+            f"{self._place} does not answer ({reason}); start its NameNode, or correct the address"
         )
 
 

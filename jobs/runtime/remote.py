@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ fsspec.register_implementation("hdfs", "jobs.runtime.answering.AnsweringHdfs", c
 
 # A local file's size and time of change, which tell whether it is still what was copied.
 Mark = tuple[int, int]
+
+# Files written at a time: HDFS lets most wait for half a second when they are closed.
+WRITERS = 8
 
 
 def file_system(path: str) -> tuple[Any, str]:
@@ -131,21 +135,33 @@ def upload_folder(
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != skip
     }
-    marks = {}
-    for name, file in sorted(local.items(), key=lambda item: item[0] == last):
-        # Taken before it is copied: what is written meanwhile goes with the next call.
-        marks[name] = _mark(file)
-        if known.get(name) == marks[name]:
-            continue
-        target = f"{root.rstrip('/')}/{name}"
-        temporary = f"{target}._copying"
-        system.makedirs(target.rpartition("/")[0], exist_ok=True)
-        system.put_file(str(file), temporary)
-        system.mv(temporary, target, overwrite=True)
+    # Taken before they are copied: what is written meanwhile goes with the next call.
+    marks = {name: _mark(file) for name, file in local.items()}
+    changed = [name for name in local if known.get(name) != marks[name]]
+    for names in ([name for name in changed if name != last], {last}.intersection(changed)):
+        _upload({f"{root.rstrip('/')}/{name}": local[name] for name in names}, system)
     for name in known.keys() - local.keys():
         with contextlib.suppress(FileNotFoundError):
             system.rm(f"{root.rstrip('/')}/{name}")
     return marks
+
+
+def _upload(files: Mapping[str, Path], system: Any) -> None:
+    """Copy files to paths of another file system, several at a time."""
+
+    def copy(target: str) -> None:
+        temporary = f"{target}._copying"
+        system.put_file(str(files[target]), temporary)
+        system.mv(temporary, target, overwrite=True)
+
+    for folder in {target.rpartition("/")[0] for target in files}:
+        system.makedirs(folder, exist_ok=True)
+    pool = ThreadPoolExecutor(WRITERS)
+    try:
+        for _ in pool.map(copy, files):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def touch(path: str) -> None:
