@@ -23,8 +23,6 @@ from pathlib import Path
 from nights.config import Nightly, read_config
 from nights.night import Outcome, fetch, read_nights, run_job, write_night
 from nights.regressions import RunsByName, find_regressions
-from nights.retention import delete, superfluous
-from reports.collect import find_runs
 from reports.page import write_page
 
 from jobs.runtime.cluster_state import ROOT
@@ -36,6 +34,8 @@ from jobs.runtime.errors import (
 )
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.places import local_path
+from jobs.runtime.recorded.retention import delete, superfluous
+from jobs.runtime.recorded.runs import find_runs
 
 LOCK_FILE = ".nightly.lock"
 REPORT_FILE = "report.html"

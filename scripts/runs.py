@@ -17,15 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nights.retention import delete, reasons_to_stay, superfluous
-from reports.collect import RecordedRun, search
-from reports.tables import table, table_of_runs
-
 from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, MissingDataError
 from jobs.runtime.places import local_path
+from jobs.runtime.recorded.retention import delete, reasons_to_stay, superfluous
+from jobs.runtime.recorded.runs import RecordedRun, search
 from jobs.runtime.strict_json import to_json
+from jobs.runtime.tables import table, table_of_runs
 
 
 @command("runs")

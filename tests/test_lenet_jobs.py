@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Submission, spark_submit
-from nights.retention import is_output
 from PIL import Image
 
+from jobs.runtime.recorded.retention import is_output
 from lenet.idx import read_digits
 
 LOCAL = ("--master", "local[2]")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from nights.config import Nightly, NightlyJob
 from nights.regressions import find_regressions
-from nights.retention import superfluous
-from reports.collect import RecordedRun
+
+from jobs.runtime.recorded.retention import superfluous
+from jobs.runtime.recorded.runs import RecordedRun
 
 
 def recorded(folder: str, accuracy: float, rate: float = 1000.0) -> RecordedRun:

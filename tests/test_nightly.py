@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from faults import fill, processes_with, wait_until
-from reports.collect import find_runs
+
+from jobs.runtime.recorded.runs import find_runs
 
 pytestmark = pytest.mark.slow
 

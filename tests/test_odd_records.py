@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from nights.config import Nightly, NightlyJob
 from nights.night import odd_nights, read_nights
 from nights.regressions import find_regressions
-from nights.retention import superfluous
-from reports.collect import find_runs, search
 from reports.page import render_page
 from reports.text import render_text
+
+from jobs.runtime.recorded.retention import superfluous
+from jobs.runtime.recorded.runs import find_runs, search
 
 SCORES = {"psnr_y": 28.0, "ssim_y": 0.9, "lpips": 0.2}
 PICTURE = {

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, without_privileges
-from nights.retention import OUTPUTS
 
 from jobs.runtime.lock import FolderLock
+from jobs.runtime.recorded.retention import OUTPUTS
 
 
 def write_run(folder: Path, day: int, job: str = "upscale", **changes: object) -> Path:

@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from conftest import ROOT, Submission, spark_submit
-from nights.retention import is_output
 from PIL import Image
 from srgan_samples import sample_pixels, write_lpips, write_samples
 
+from jobs.runtime.recorded.retention import is_output
 from srgan.evaluation import bicubic, evaluate_image
 from srgan.images import NamedImage
 from srgan.lpips import find_lpips

@@ -16,12 +16,12 @@ from conftest import ROOT
 from nights.config import Nightly, NightlyJob
 from nights.night import Outcome, read_nights, write_night
 from nights.regressions import find_regressions
-from reports.collect import find_runs
 from studies.output import RESULTS_FILE, write_results
 from studies.results import Comparison, Results, Score
 from studies.study import Measured, Study, StudyImage, write_study
 
 from jobs.runtime.rank_reports import MeetingPoint, join, report_progress
+from jobs.runtime.recorded.runs import find_runs
 from jobs.runtime.run_folder import RunFolder
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import as_text, in_one_line, number

@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from reports.collect import RecordedRun
-
+from jobs.runtime.recorded.runs import RecordedRun
 from nights.config import Nightly
 
 RunsByName = Mapping[str, RecordedRun]

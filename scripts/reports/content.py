@@ -15,10 +15,10 @@ from studies.study import STUDY_FILE, read_study
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 from jobs.runtime.errors import JobError, one_line
+from jobs.runtime.recorded.files import OddFileError, Scaling, read_recorded
+from jobs.runtime.recorded.runs import RecordedRun
 from jobs.runtime.text import in_one_line
 from reports.charts import Points
-from reports.collect import RecordedRun
-from reports.recorded import OddFileError, Scaling, read_recorded
 
 LOG = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from nights.night import odd_nights, read_nights
 
+from jobs.runtime.recorded.runs import RecordedRun, last_lines, search
 from jobs.runtime.run_folder import write_atomically
 from reports import content
 from reports.charts import line_chart, possible
-from reports.collect import RecordedRun, last_lines, search
 
 TEMPLATE_FOLDER = Path(__file__).parent
 LATEST = 20

@@ -8,10 +8,10 @@ from pathlib import Path
 from nights.night import odd_nights, read_nights
 from studies.results import Results
 
+from jobs.runtime.recorded.runs import last_lines, search
+from jobs.runtime.tables import table, table_of_runs
 from jobs.runtime.text import number
 from reports import content
-from reports.collect import last_lines, search
-from reports.tables import table, table_of_runs
 
 LATEST = 20
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobs.runtime.recorded.files import OddFileError, Result, moment, read_recorded
 from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
 from jobs.runtime.text import in_one_line
-from reports.recorded import OddFileError, Result, moment, read_recorded
 
 # How fast a job did its work: the metric and its unit.
 RATES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reports.collect import RecordedRun
+from jobs.runtime.recorded.runs import RecordedRun
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,10 +8,9 @@ from contextlib import ExitStack, closing
 from fnmatch import fnmatch
 from pathlib import Path
 
-from reports.collect import RecordedRun
-
 from jobs.runtime.errors import BusyError, JobError, one_line
 from jobs.runtime.lock import FolderLock
+from jobs.runtime.recorded.runs import RecordedRun
 from jobs.runtime.run_folder import LOCK_FILE, LOG_FILE, OPTIONS_FILE, RESULT_FILE
 from jobs.runtime.text import in_one_line
 
