@@ -22,9 +22,9 @@ from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, MissingDataError
 from jobs.runtime.places import local_path
 from jobs.runtime.recorded.retention import delete, reasons_to_stay, superfluous
-from jobs.runtime.recorded.runs import RecordedRun, search
+from jobs.runtime.recorded.runs import RecordedRun, search, table_of_runs
 from jobs.runtime.strict_json import to_json
-from jobs.runtime.tables import table, table_of_runs
+from jobs.runtime.tables import table
 
 
 @command("runs")

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nights.night import odd_nights, read_nights
-from studies.results import Results
+from studies.output import table_of_scores
 
-from jobs.runtime.recorded.runs import last_lines, search
-from jobs.runtime.tables import table, table_of_runs
+from jobs.runtime.recorded.runs import last_lines, search, table_of_runs
+from jobs.runtime.tables import table
 from jobs.runtime.text import number
 from reports import content
 
 LATEST = 20
-
-
-def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
-    """Header and lines of the scores of a MOS study; what was measured beside what people say."""
-    header = ("set", "method", "MOS", "95 % interval", "raters", "ratings", "PSNR", "LPIPS")
-    return header, (
-        (
-            *(score.set, score.method, f"{score.mos:.2f}"),
-            "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
-            *(str(score.raters), str(score.ratings)),
-            "" if score.psnr is None else f"{score.psnr:.2f} dB",
-            "" if score.lpips is None else f"{score.lpips:.3f}",
-        )
-        for score in results.scores
-    )
 
 
 def render_text(root: Path) -> str:

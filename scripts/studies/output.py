@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from reports.text import table, table_of_scores
 
 from jobs.runtime.run_folder import write_atomically
 from jobs.runtime.strict_json import to_json
+from jobs.runtime.tables import table
 from studies.results import Rater, Results, as_json
 from studies.store import StoredTrial
 from studies.study import Study
@@ -98,6 +98,21 @@ def as_text(results: Results) -> str:
             )
         )
     return "\n".join(parts).rstrip()
+
+
+def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    """Header and lines of the scores of a MOS study; what was measured beside what people say."""
+    header = ("set", "method", "MOS", "95 % interval", "raters", "ratings", "PSNR", "LPIPS")
+    return header, (
+        (
+            *(score.set, score.method, f"{score.mos:.2f}"),
+            "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
+            *(str(score.raters), str(score.ratings)),
+            "" if score.psnr is None else f"{score.psnr:.2f} dB",
+            "" if score.lpips is None else f"{score.lpips:.3f}",
+        )
+        for score in results.scores
+    )
 
 
 def draw(results: Results, path: Path) -> None:

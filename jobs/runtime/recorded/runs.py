@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jobs.runtime.recorded.files import OddFileError, Result, moment, read_recorded
 from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
+from jobs.runtime.tables import table
 from jobs.runtime.text import in_one_line
 
 # How fast a job did its work: the metric and its unit.
@@ -152,3 +153,21 @@ def last_lines(run: RecordedRun, count: int = 12) -> list[str]:
     except OSError:
         return []
     return text.rstrip().splitlines()[-count:]
+
+
+def table_of_runs(runs: Sequence[RecordedRun]) -> str:
+    """A line for each run."""
+    return table(
+        ("run", "job", "began", "time", "result", "speed"),
+        (
+            (
+                run.name,
+                run.job,
+                f"{run.started.astimezone():%Y-%m-%d %H:%M}",
+                f"{run.seconds:.0f} s",
+                ("" if run.is_ok else "FAILED: ") + run.quality,
+                "{:.4g} {}".format(*run.rate) if run.rate else "",
+            )
+            for run in runs
+        ),
+    )
