@@ -96,11 +96,13 @@ class Summaries:
     def _await(self, summary: Any, tag: str, step: int) -> float:
         # BigDL writes its summaries in a thread of their own, a moment after the iteration.
         deadline = time.monotonic() + WAIT_SECONDS
+        why = ""
         while time.monotonic() < deadline:
             try:
                 points = summary.read_scalar(tag)
-            except (Py4JJavaError, RuntimeError):
+            except (Py4JJavaError, RuntimeError) as error:
                 # Half of an event: it is just being written, or the disk is full.
+                why = f" ({_cause(error)})"
                 time.sleep(1)
                 continue
             values = {int(found): float(value) for found, value, _ in points}
@@ -110,5 +112,11 @@ class Summaries:
         if shutil.disk_usage(self._folder).free < FULL_BYTES:
             reason = "No space left on device; make room, then run the same command again"
         else:
-            reason = f"no {tag} of iteration {step} can be read"
+            reason = f"no {tag} of iteration {step} can be read{why}"
         raise TrainingFailedError(f"{self._folder}: {reason}")
+
+
+def _cause(error: Exception) -> str:
+    """What Java said, which is the first line with a class in it, of what BigDL made of it."""
+    lines = [line for line in str(error).splitlines() if line.startswith(": ")]
+    return lines[0].removeprefix(": ") if lines else type(error).__name__

@@ -15,7 +15,7 @@ enter() {
         why="the environment's Python is gone"
     else
         # shellcheck disable=SC1091
-        source "$venv/bin/activate"
+        source "$venv/bin/activate" || exit 69
         [[ -x "$JAVA_HOME/bin/java" ]] || why="the environment's Java, $JAVA_HOME, is gone"
     fi
     [[ -z "$why" ]] || {

@@ -66,3 +66,13 @@ if [ -z "${MPLCONFIGDIR:-}" ] && [ ! -w "${HOME:-/nowhere}" ] && _own_folder; th
 fi
 unset -f _own_folder
 unset _folder
+
+# Spark's JVM opens each of its 300 jars; where it cannot, all that it prints is traces.
+_files="$(ulimit -Hn)"
+if [ "$_files" != unlimited ] && [ "$_files" -lt 512 ]; then
+    echo "error: only $_files files may be open at a time, Spark needs 512: ulimit -n 512, or" \
+        "nofile in /etc/security/limits.conf" >&2
+    unset _files
+    return 69
+fi
+unset _files

@@ -101,3 +101,17 @@ def test_the_exit_code_is_the_jobs(tmp_path: Path) -> None:
     words = ("train_lenet", "--", "--data", str(tmp_path), "--run-dir", str(tmp_path / "run"))
     done = submit(*words, cluster=tmp_path)
     assert done.returncode == 66, done.stdout + done.stderr
+
+
+def test_too_few_files_may_be_open() -> None:
+    """Of its 300 jars Spark would print 127 lines."""
+    script = 'ulimit -n 256; exec bash "$@"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", ROOT / "scripts" / "submit.sh", "train_lenet"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    (line,) = done.stderr.splitlines()
+    assert "only 256 files may be open at a time, Spark needs 512: ulimit -n 512" in line
