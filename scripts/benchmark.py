@@ -30,15 +30,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks import growth, lenet, srgan, upscale
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
+from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
-ROOT = Path(__file__).resolve().parents[1]
 COMPARISONS = {"growth": growth, "lenet": lenet, "srgan": srgan, "upscale": upscale}
 
 

@@ -30,11 +30,12 @@ from typing import Any
 
 from data_sources import Source, find_sources
 from debian_source import find_parts
-from large_file import fetch_large_file, open_atomically
+from large_file import fetch_large_file
 from weight_sources import find_weights
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, one_line
+from jobs.runtime.files import open_atomically
 from jobs.runtime.places import local_path, plain_path
 from lenet.errors import BadDataError, MissingDataError
 
@@ -142,6 +143,7 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
                 for content in read(name):
                     faulty = damaged
                     if hashlib.md5(content).hexdigest() == wanted[name]:
+                        (target / name).parent.mkdir(parents=True, exist_ok=True)
                         with open_atomically(target / name) as file:
                             file.write(content)
                         del wanted[name]

@@ -8,11 +8,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import os
-import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +17,7 @@ from data_sources import TIMEOUT_SECONDS
 from tqdm import tqdm
 
 from jobs.runtime.errors import UnavailableError, one_line
+from jobs.runtime.files import open_atomically
 from lenet.errors import BadDataError, MissingDataError
 
 PIECE = 1 << 20
@@ -47,6 +45,7 @@ def fetch_large_file(entry: dict[str, Any], target: Path, where: str) -> None:
     from_web = where in ("auto", "mirror")
     source = url if from_web else _find(where, path.name)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open_atomically(path) as file:
             _copy(_from_web(url) if from_web else _from_file(source), file, entry, source)
     except (BadDataError, UnavailableError) as error:
@@ -55,23 +54,6 @@ def fetch_large_file(entry: dict[str, Any], target: Path, where: str) -> None:
         raise type(error)(f"{one_line(error)}; {advice}") from error
     LOG.info("%s: there and whole, from %s", path, source)
     LOG.info("%s; licence: %s", entry["title"], entry["licence"])
-
-
-@contextmanager
-def open_atomically(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that is at `path` only after all went well; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            yield file
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def _find(where: str, name: str) -> str:

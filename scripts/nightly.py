@@ -25,13 +25,13 @@ from nights.night import Outcome, fetch, read_nights, run_job, write_night
 from nights.regressions import RunsByName, find_regressions
 from reports.page import write_page
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.command import command
 from jobs.runtime.errors import (
     EXIT_FAILED,
     EXIT_OK,
     BusyError,
 )
+from jobs.runtime.files import ROOT
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.places import local_path
 from jobs.runtime.recorded.retention import delete, superfluous

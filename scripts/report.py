@@ -14,9 +14,9 @@ import sys
 from reports.page import write_page
 from reports.text import render_text
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, MissingDataError
+from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
 
 

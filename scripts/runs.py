@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, MissingDataError
+from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
 from jobs.runtime.recorded.retention import delete, reasons_to_stay, superfluous
 from jobs.runtime.recorded.runs import RecordedRun, search, table_of_runs

@@ -28,9 +28,9 @@ from clusters.loopback import loopback_cluster
 from scalings.report import draw_chart, markdown, summarise
 from scalings.shapes import Shape, run_on
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_FAILED, EXIT_OK
+from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
 LOG = logging.getLogger("scaling")

@@ -18,7 +18,7 @@ import tempfile
 
 import numpy as np
 
-from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.files import ROOT
 from jobs.runtime.text import option_word
 from lenet.idx import FILES, IMAGE_SIZE, write_images, write_labels
 

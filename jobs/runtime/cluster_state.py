@@ -13,13 +13,12 @@ import contextlib
 import os
 import secrets
 import socket
-import tempfile
 from pathlib import Path
 
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.files import PRIVATE, ROOT, write_atomically
 from jobs.runtime.workers_file import Worker, read_workers
 
-ROOT = Path(__file__).resolve().parents[2]
 MASTER_FILE = "master"
 WORKERS_FILE = "workers"
 SECRET_FILE = "secret"
@@ -59,16 +58,7 @@ def read_secret(folder: Path) -> str | None:
 
 def write_secret(folder: Path, secret: str) -> None:
     """Store the secret."""
-    write_private(folder / SECRET_FILE, secret + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace, in one step, a file by one that only this user can ever read."""
-    # Made with mode 600.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
+    write_atomically(folder / SECRET_FILE, secret + "\n", PRIVATE)
 
 
 def new_secret() -> str:

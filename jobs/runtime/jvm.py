@@ -11,10 +11,12 @@ from typing import Any
 from pyspark import SparkContext
 from pyspark.java_gateway import ensure_callback_server_started
 
+from jobs.runtime.files import ROOT
+
 # The stderr that spark-submit was started with, once the JVM's own has been sent elsewhere.
 _terminal: Any = None
 
-LOG4J_FILE = Path(__file__).resolve().parents[2] / "conf" / "log4j2.properties"
+LOG4J_FILE = ROOT / "conf" / "log4j2.properties"
 
 
 def driver_jvm() -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 
 from jobs.runtime import remote
 from jobs.runtime.errors import UnavailableError, UsageError
+from jobs.runtime.files import write_atomically
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.strict_json import to_json
 
@@ -34,29 +35,6 @@ OPTIONS_FILE = "options.json"
 RESULT_FILE = "result.json"
 LOG_FILE = "log.txt"
 LOCK_FILE = ".lock"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: a reader sees the old file or the new one.
-
-    Raises:
-        OSError: it cannot be written; names `path`.
-    """
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 class RunFolder:

@@ -21,9 +21,9 @@ from PIL import Image
 
 from benchmarks.charts import BLUE
 from benchmarks.measured import run_measured
+from jobs.runtime.files import ROOT
 from srgan.images import read_images
 
-ROOT = Path(__file__).resolve().parents[2]
 SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
 BATCH_SIZES = (32, 128, 512, 1024, 2048, 4096)
 IMAGE_COUNTS = (100, 1000, 10000)

@@ -15,8 +15,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from benchmarks.charts import BLUE, GREY, ORANGE
+from jobs.runtime.files import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
 # The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
 GOAL = 0.9857

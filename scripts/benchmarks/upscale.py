@@ -25,9 +25,9 @@ from PIL import Image
 from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
 from benchmarks.sides.upscale_network import UNAVAILABLE
+from jobs.runtime.files import ROOT
 from srgan.images import read_images
 
-ROOT = Path(__file__).resolve().parents[2]
 SIDE = 192
 PLAIN = "plain torch, one process of one thread"
 NETWORKS = {"ours": "default model, network alone", "span": "SPAN by ncnn, network alone"}

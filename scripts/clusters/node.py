@@ -24,8 +24,8 @@ from typing import Any
 
 import psutil
 
-from jobs.runtime.cluster_state import ROOT, write_private
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.files import PRIVATE, ROOT, write_atomically
 from jobs.runtime.security import security_properties
 from jobs.runtime.text import option_word
 from jobs.runtime.workers_file import Worker
@@ -152,7 +152,8 @@ class Node:
             "spark.ui.killEnabled": "false",
             **properties,
         }
-        write_private(daemon_conf, "".join(f"{key} {value}\n" for key, value in properties.items()))
+        lines = "".join(f"{key} {value}\n" for key, value in properties.items())
+        write_atomically(daemon_conf, lines, PRIVATE)
         log, output = self._folder / f"{name}.log", self._folder / f"{name}.out"
         log.unlink(missing_ok=True)
         environment = {

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import UnavailableError
+from jobs.runtime.files import ROOT
 
 CONNECT_SECONDS = 10
 SSH_FAILED = 255

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import UsageError
+from jobs.runtime.files import ROOT
 from jobs.runtime.options import read_toml
 from jobs.runtime.places import is_remote, plain_path
 

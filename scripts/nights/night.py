@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.cluster_state import ROOT
+from jobs.runtime.files import ROOT, write_atomically
 from jobs.runtime.recorded.files import Night, OddFileError, read_recorded
-from jobs.runtime.run_folder import write_atomically
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import in_one_line
 from nights.config import NightlyJob

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.cluster_state import ROOT
 from jobs.runtime.errors import EXIT_OK
+from jobs.runtime.files import ROOT
 from jobs.runtime.run_folder import RESULT_FILE
 
 LOG = logging.getLogger("scaling")

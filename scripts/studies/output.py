@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from jobs.runtime.run_folder import write_atomically
+from jobs.runtime.files import write_atomically
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.tables import table
 from studies.results import Rater, Results, as_json

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from jobs.runtime.cluster_state import write_private
 from jobs.runtime.errors import EXIT_BAD_DATA, JobError, MissingDataError
+from jobs.runtime.files import PRIVATE, write_atomically
 
 STUDY_FILE = "study.json"
 PICTURES = "pictures"
@@ -116,4 +116,4 @@ def read_study(folder: Path) -> Study:
 
 def write_study(folder: Path, study: Study) -> None:
     """Store a study in one atomic step, for its owner's eyes alone."""
-    write_private(folder / STUDY_FILE, study.model_dump_json(indent=2) + "\n")
+    write_atomically(folder / STUDY_FILE, study.model_dump_json(indent=2) + "\n", PRIVATE)
