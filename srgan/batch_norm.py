@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from srgan.shared_memory import SharedSums
+from srgan.cpu.shared_memory import SharedSums
 
 aten = torch.ops.aten
 

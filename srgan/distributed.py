@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srgan.batch_norm import synchronise_batch_norm
-from srgan.shared_memory import SharedSums, open_shared_sums
+from srgan.cpu.shared_memory import SharedSums, open_shared_sums
 
 Value = TypeVar("Value")
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan import SCALE
-from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
+from srgan.cpu.layers import FewOutputsConv2d, SharedPReLU
 from srgan.dcgan import DcganDiscriminator, DcganGenerator
 from srgan.edsr import Edsr
 from srgan.span import Span

@@ -24,6 +24,7 @@ from torch import nn
 
 from srgan.batches import CropSampler
 from srgan.checkpoint import decode
+from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
@@ -33,7 +34,6 @@ from srgan.images import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
 from srgan.lpips import find_lpips
-from srgan.memory import keep_freed_memory
 from srgan.options import PHASES, PhaseName, TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.run_folder import RunFolder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from srgan.cpu_layers import FewOutputsConv2d, SharedPReLU
+from srgan.cpu.layers import FewOutputsConv2d, SharedPReLU
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
 

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 PROGRAM = """
 import resource, sys, torch
-from srgan.memory import keep_freed_memory
+from srgan.cpu.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 for _ in range(60):

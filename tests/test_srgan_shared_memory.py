@@ -11,10 +11,10 @@ import torch.distributed as dist
 from faults import wait_until
 from srgan_ranks import run_ranks
 
-from srgan import shared_memory
 from srgan.batch_norm import SynchronisedBatchNorm
+from srgan.cpu import shared_memory
+from srgan.cpu.shared_memory import open_shared_sums
 from srgan.distributed import joined_ranks
-from srgan.shared_memory import open_shared_sums
 
 NUMBERS = [(torch.float64, (2, 64)), (torch.float32, (2, 3)), (torch.float32, (2, 512))]
 

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from benchmarks.charts import bars_of
 from benchmarks.sides.plain_generator import PlainGenerator
 from srgan.batches import CropSampler
+from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, joined_ranks
 from srgan.losses import VggContent
 from srgan.measurement import count_flops
-from srgan.memory import keep_freed_memory
 from srgan.options import TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase
 from srgan.vgg import VggFeatures

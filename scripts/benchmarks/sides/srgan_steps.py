@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from srgan.batches import CropSampler
+from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import joined_ranks
 from srgan.measurement import waiting_share
-from srgan.memory import keep_freed_memory
 from srgan.options import TrainOptions
 from srgan.phases import SrresnetPhase
 

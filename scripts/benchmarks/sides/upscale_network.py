@@ -33,7 +33,7 @@ def ours(threads: int) -> Callable[[np.ndarray], object]:
     """The default model with upscale.py's settings."""
     import torch
 
-    from srgan.memory import keep_freed_memory
+    from srgan.cpu.memory import keep_freed_memory
     from srgan.upscaling.model_choice import read_model
     from srgan.upscaling.networks import decode_network
     from srgan.upscaling.tiles import Box, Upscaler
