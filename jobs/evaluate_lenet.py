@@ -50,9 +50,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
     """Load the model and put the images to it."""
     # BigDL takes a second to import, which nobody should wait for who mistyped an option.
     from lenet import bigdl
+    from lenet.charts import draw_confusion
     from lenet.digit_pictures import read_digit_pictures
     from lenet.evaluation import evaluate, predict
-    from lenet.pictures import draw_confusion
     from lenet.snapshots import load_model
 
     options = run.options

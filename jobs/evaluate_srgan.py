@@ -72,10 +72,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
     """Score every image with every model."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
     from srgan import SCALE
+    from srgan.comparison import contact_sheet
     from srgan.evaluation import SMALLEST_SIDE, mean_scores
-    from srgan.images import SKIP_BAD, read_images
+    from srgan.image_folder import SKIP_BAD, read_images
     from srgan.lpips import decode_lpips, read_lpips
-    from srgan.pictures import contact_sheet
     from srgan.upscaling.model_choice import BY_NAME, read_model
 
     options = run.options
@@ -187,9 +187,9 @@ def _score(
     import torch
     from PIL import Image
 
+    from srgan.comparison import comparison, most_detailed, png
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
     from srgan.lpips import decode_lpips
-    from srgan.pictures import comparison, most_detailed, png
     from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)

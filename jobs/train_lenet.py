@@ -25,7 +25,7 @@ from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.text import number
 from lenet.idx import read_digits
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 
 
 class Options(Recipe, JobOptions):
@@ -81,7 +81,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         trainer.run()
     progress.close()
 
-    from lenet.pictures import draw_learning_curves
+    from lenet.charts import draw_learning_curves
 
     save_model(trainer.network, run.folder.path / MODEL_FILE)
     losses = trainer.summaries.curve("Loss")

@@ -29,7 +29,7 @@ from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.text import number
-from srgan.options import TrainOptions
+from srgan.recipe import Recipe
 
 LOG = logging.getLogger("jobs.train_srgan")
 
@@ -37,7 +37,7 @@ LOG = logging.getLogger("jobs.train_srgan")
 STOP_FILE = ".stop"
 
 
-class Options(TrainOptions, JobOptions):
+class Options(Recipe, JobOptions):
     """The recipe, where the images are, and how the ranks are launched."""
 
     may_grow: ClassVar[frozenset[str]] = frozenset(
@@ -60,9 +60,9 @@ class Options(TrainOptions, JobOptions):
         2, ge=0, description="how often a training that lost a rank is launched again"
     )
 
-    def recipe(self) -> TrainOptions:
+    def recipe(self) -> Recipe:
         """What concerns the training alone."""
-        return TrainOptions.model_validate(self.model_dump(include=set(TrainOptions.model_fields)))
+        return Recipe.model_validate(self.model_dump(include=set(Recipe.model_fields)))
 
 
 def work(run: Run[Options]) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
 
 
 def _train_on_rank(
-    use_gpu: bool, options: TrainOptions, data: str, test_sets: Mapping[str, str], run_dir: str
+    use_gpu: bool, options: Recipe, data: str, test_sets: Mapping[str, str], run_dir: str
 ) -> dict[str, Any]:
     # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
     from jobs.runtime import remote  # noqa: F401

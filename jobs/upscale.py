@@ -306,8 +306,8 @@ def _upscale(
 
 
 def _draw_sheet(works: Sequence[Any], run: Run[Options]) -> dict[str, str]:
+    from srgan.comparison import jpeg
     from srgan.errors import BadDataError, MissingDataError
-    from srgan.pictures import jpeg
     from srgan.upscaling.contact_sheet import draw_sheet
 
     pictures = sorted(

@@ -11,7 +11,7 @@ from bigdl.dllib.nn.layer import Layer
 from pyspark import SparkContext
 
 from lenet import bigdl, network
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 
 
 class PlainContext(SparkContext):

@@ -19,7 +19,7 @@ from bigdl.dllib.optim.optimizer import (
 from pyspark import SparkContext
 
 from lenet import bigdl, fused
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 from lenet.schedule import iterations_per_epoch
 from lenet.summaries import Summaries
 from lenet.watch import Watch

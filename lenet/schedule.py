@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lenet.errors import BatchSizeError
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 
 
 def check_batch_size(batch_size: int, executors: int, cores: int) -> None:

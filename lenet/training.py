@@ -24,7 +24,7 @@ from lenet import bigdl
 from lenet.errors import DivergedError, ExecutorLostError, TrainingFailedError
 from lenet.network import build_network
 from lenet.optimizer import Optimizer, Position
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 from lenet.snapshots import load_model, load_velocity, newest_snapshot, save_snapshot
 from lenet.summaries import Summaries
 from lenet.tensors import to_numpy, to_tensor

@@ -18,7 +18,7 @@ from PIL import Image
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
-from srgan.images import read_images
+from srgan.image_folder import read_images
 
 
 @command("reduce_pictures")

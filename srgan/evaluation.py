@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from srgan import SCALE
-from srgan.images import NamedImage
+from srgan.image_folder import NamedImage
 from srgan.lpips import Lpips
 from srgan.metrics import Scores, score
 from srgan.upscaling.tiles import LARGEST_SIDE, Box, Upscaler

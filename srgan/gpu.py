@@ -7,13 +7,13 @@ import torch
 
 from srgan.distributed import Ranks
 from srgan.errors import OptionsError, UnavailableError
-from srgan.options import TrainOptions
+from srgan.recipe import Recipe
 
 BF16_CAPABILITY = (8, 0)
 """Ampere: older cards compute bfloat16 slower than float32, or not at all."""
 
 
-def check_gpu(device: torch.device, options: TrainOptions) -> None:
+def check_gpu(device: torch.device, options: Recipe) -> None:
     """See before a training that a GPU can do what the options ask for; of a CPU nothing is asked.
 
     Raises:
@@ -41,7 +41,7 @@ def check_gpu(device: torch.device, options: TrainOptions) -> None:
 
 
 @contextlib.contextmanager
-def explaining_memory(ranks: Ranks, options: TrainOptions) -> Iterator[None]:
+def explaining_memory(ranks: Ranks, options: Recipe) -> Iterator[None]:
     """Turn what torch says when a GPU's memory is full into an error that names ways out.
 
     Raises:

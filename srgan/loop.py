@@ -17,9 +17,9 @@ from srgan.errors import DivergedError
 from srgan.evaluation import upscale_with
 from srgan.lpips import Lpips
 from srgan.measurement import Throughput, count_flops, waiting_share
-from srgan.options import PhaseName, TrainOptions
 from srgan.phases import Phase
-from srgan.run_folder import RunFolder
+from srgan.recipe import PhaseName, Recipe
+from srgan.training_output import TrainingOutput
 from srgan.validation import Best, TestSets, Validation, validate
 
 logger = logging.getLogger(__name__)
@@ -49,13 +49,13 @@ class Progress(NamedTuple):
 class Surroundings:
     """What the phases of a training have in common."""
 
-    options: TrainOptions
+    options: Recipe
     ranks: Ranks
     sampler: CropSampler
     images: int
     """Number of training images."""
     test_sets: TestSets
-    folder: RunFolder | None
+    folder: TrainingOutput | None
     """On the first rank, which writes; None on the others."""
     progress: Callable[[Progress], None] | None
     stop: Callable[[], bool] | None

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srgan.options import TrainOptions
+from srgan.recipe import Recipe
 from srgan.vgg import VggFeatures, load_vgg
 
 
@@ -33,7 +33,7 @@ class VggContent(nn.Module):
         return self.loss_scale * F.mse_loss(self.features(generated).float(), target.float())
 
 
-def content_loss(options: TrainOptions) -> nn.Module:
+def content_loss(options: Recipe) -> nn.Module:
     """The content loss of the srgan phase.
 
     Raises:

@@ -19,7 +19,7 @@ from srgan.distributed import Ranks
 from srgan.losses import adversarial_loss, discriminator_losses
 from srgan.models import build_discriminator, build_model
 from srgan.moving_average import MovingAverage
-from srgan.options import PHASES, PhaseName, TrainOptions
+from srgan.recipe import PHASES, PhaseName, Recipe
 
 Weights = Mapping[str, Tensor]
 
@@ -29,7 +29,7 @@ class Phase(ABC):
 
     name: PhaseName
 
-    def __init__(self, options: TrainOptions, ranks: Ranks, weights: Weights | None) -> None:
+    def __init__(self, options: Recipe, ranks: Ranks, weights: Weights | None) -> None:
         """Build the generator from weights, or from the seed."""
         self._options = options
         self._ranks = ranks
@@ -145,7 +145,7 @@ class SrganPhase(Phase):
     name = "srgan"
 
     def __init__(
-        self, options: TrainOptions, ranks: Ranks, weights: Weights | None, content: nn.Module
+        self, options: Recipe, ranks: Ranks, weights: Weights | None, content: nn.Module
     ) -> None:
         """See Phase; content is the content loss, of generated and original images."""
         super().__init__(options, ranks, weights)

@@ -1,6 +1,6 @@
 """Train SRGAN: the same function alone, under torchrun and as the tasks of a Spark stage.
 
-    train(TrainOptions(), "data/General-100", {"Set5": "data/Set5"}, "runs/srgan")
+    train(Recipe(), "data/General-100", {"Set5": "data/Set5"}, "runs/srgan")
 
 Called by each of N ranks (see distributed.py) with the same arguments; called again with the same
 run folder it goes on from the newest whole checkpoint. Folders may be local or remote. Images are
@@ -30,14 +30,14 @@ from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
 from srgan.gpu import check_gpu, explaining_memory
-from srgan.images import SKIP_BAD, NamedImage, read_images
+from srgan.image_folder import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
 from srgan.losses import content_loss
 from srgan.lpips import find_lpips
-from srgan.options import PHASES, PhaseName, TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
-from srgan.run_folder import RunFolder
+from srgan.recipe import PHASES, PhaseName, Recipe
 from srgan.storage import exists
+from srgan.training_output import TrainingOutput
 from srgan.validation import Best, Validation, validate
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm")
 
 
 def train(
-    options: TrainOptions,
+    options: Recipe,
     data_folder: str,
     test_sets: Mapping[str, str],
     run_dir: str,
@@ -64,7 +64,7 @@ def train(
     """Train on the images of a folder, or go on with it, as one of however many ranks there are.
 
     Args:
-        options: see TrainOptions.
+        options: see Recipe.
         data_folder: folder of training images.
         test_sets: folders of test images by name; the best model is chosen by the first.
         run_dir: folder that receives everything.
@@ -90,7 +90,7 @@ def train(
                 f"batch_size {options.batch_size} cannot be shared equally by "
                 f"{ranks.world_size} ranks; give a multiple"
             )
-        folder = RunFolder(run_dir, options) if ranks.is_first else None
+        folder = TrainingOutput(run_dir, options) if ranks.is_first else None
         # Whatever may be missing is asked for here, before hours are spent.
         with failing_together(ranks):
             check_gpu(ranks.device, options)
@@ -200,7 +200,7 @@ def _run_phases(
 
 
 def _starting_point(
-    options: TrainOptions, folder: RunFolder | None, ranks: Ranks, fresh: bool
+    options: Recipe, folder: TrainingOutput | None, ranks: Ranks, fresh: bool
 ) -> tuple[State | None, Weights | None]:
     """The newest checkpoint, if there is one, and the generator to start a phase from.
 
@@ -221,7 +221,7 @@ def _starting_point(
     state = decode(data)
     for name in ARCHITECTURE:
         # Earlier versions had fewer options, which stand for today's defaults.
-        saved = state["options"].get(name, TrainOptions.model_fields[name].default)
+        saved = state["options"].get(name, Recipe.model_fields[name].default)
         if saved != getattr(options, name):
             raise OptionsError(
                 f"the run folder holds a training with {name} {saved}, not "
@@ -249,7 +249,7 @@ def _best_so_far(state: State) -> dict[str, Best]:
     return {name: Best(*best) for name, best in state["best"].items()}
 
 
-def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
+def _initial_weights(options: Recipe, folder: TrainingOutput) -> Weights:
     """The trained generator from which a training starts."""
     path = options.initial_generator or folder.model_path("srresnet")
     if not exists(path):
@@ -268,7 +268,7 @@ def _initial_weights(options: TrainOptions, folder: RunFolder) -> Weights:
 
 
 def _metrics(
-    options: TrainOptions, ranks: Ranks, images: int, outcomes: Mapping[PhaseName, Outcome]
+    options: Recipe, ranks: Ranks, images: int, outcomes: Mapping[PhaseName, Outcome]
 ) -> dict[str, Any]:
     """Numbers of the training, as plain values.
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from srgan.distributed import Ranks, failing_together
 from srgan.evaluation import ImageResult, Upscale, evaluate_image, mean_scores
-from srgan.images import NamedImage
+from srgan.image_folder import NamedImage
 from srgan.lpips import Lpips
 from srgan.metrics import Scores
-from srgan.options import PhaseName
+from srgan.recipe import PhaseName
 
 TestSets = Mapping[str, Sequence[NamedImage]]
 

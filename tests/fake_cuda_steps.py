@@ -31,8 +31,8 @@ from srgan.distributed import Ranks
 from srgan.evaluation import upscale_with
 from srgan.losses import VggContent
 from srgan.models import build_model
-from srgan.options import TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase
+from srgan.recipe import Recipe
 from srgan.upscaling.tiles import Box, Upscaler
 from srgan.vgg import VggFeatures
 
@@ -98,7 +98,7 @@ def _to(
 
 def step(phase_name: str, precision: str) -> dict[str, Any]:
     """The second step of a phase."""
-    options = TrainOptions(content="vgg22", precision=precision)
+    options = Recipe(content="vgg22", precision=precision)
     ranks = Ranks(0, 1, DEVICE, "none")
     sampler = CropSampler([np.zeros((100, 120, 3), np.uint8)], 96, 16, 0, DEVICE)
     phase: Phase

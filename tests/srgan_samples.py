@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan.options import TrainOptions
+from srgan.recipe import Recipe
 
 if TYPE_CHECKING:
     from srgan.loop import Progress
@@ -50,7 +50,7 @@ def write_lpips(path: Path) -> Path:
     return path
 
 
-def tiny_options(**changes: object) -> TrainOptions:
+def tiny_options(**changes: object) -> Recipe:
     """A training of two small phases of three steps each, within a second."""
     options: dict[str, object] = {
         "residual_blocks": 1,
@@ -67,7 +67,7 @@ def tiny_options(**changes: object) -> TrainOptions:
         "pictures": 1,
         **changes,
     }
-    return TrainOptions(**options)
+    return Recipe(**options)
 
 
 ALL_TERMS = {
@@ -82,7 +82,7 @@ ALL_TERMS = {
 
 
 def run_tiny(
-    options: TrainOptions, data: Path, run_dir: Path, **arguments: Any
+    options: Recipe, data: Path, run_dir: Path, **arguments: Any
 ) -> tuple[dict[str, Any], list[Progress]]:
     """Metrics, and reports of the steps, of a training that is tested on its own images."""
     # torch takes seconds to import, which the other samples do not need.

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from lenet.errors import BatchSizeError
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 from lenet.schedule import check_batch_size, iterations_per_epoch, total_iterations
 from lenet.summaries import drop_torn_event
 

@@ -13,7 +13,7 @@ from spectrum import grid_peaks
 
 from srgan.evaluation import SMALLEST_SIDE, ImageResult, bicubic, evaluate_image, upscale_with
 from srgan.export import decode_generator
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import IN_THE_BOX, read_model
 from srgan.upscaling.networks import decode_network

@@ -15,9 +15,9 @@ from spectrum import grid_peaks
 
 from srgan.evaluation import SMALLEST_SIDE, evaluate_image, upscale_with
 from srgan.export import load_generator
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.loop import Progress
-from srgan.options import TrainOptions
+from srgan.recipe import Recipe
 from srgan.training import train
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,7 @@ def pictures() -> Path:
 
 
 def test_a_training_of_minutes_lowers_lpips_and_neither_side_wins(pictures, tmp_path, one_thread):
-    options = TrainOptions(
+    options = Recipe(
         residual_blocks=4,
         channels=16,
         bicubic_skip=True,

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from srgan_samples import sample_pixels
 
+from srgan.comparison import comparison, contact_sheet, most_detailed, png
 from srgan.evaluation import bicubic, evaluate, evaluate_image, upscale_with
-from srgan.images import NamedImage
+from srgan.image_folder import NamedImage
 from srgan.models import Bicubic, build_model
-from srgan.pictures import comparison, contact_sheet, most_detailed, png
 
 
 def test_original_is_cropped_to_whole_fours_at_right_and_bottom():

@@ -13,15 +13,15 @@ from srgan import errors
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks
 from srgan.gpu import check_gpu, explaining_memory
-from srgan.options import TrainOptions
 from srgan.phases import Phase, SrresnetPhase
+from srgan.recipe import Recipe
 from srgan.sub_pixel import pixel_shuffle, shuffle_nhwc
 from srgan.upscaling.tiles import Box, Upscaler
 from srgan.upscaling.worker import Tools
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda", 0)
-SMALL = TrainOptions(residual_blocks=1, channels=8, crop_size=32, batch_size=4, fused_adam=True)
+SMALL = Recipe(residual_blocks=1, channels=8, crop_size=32, batch_size=4, fused_adam=True)
 ALONE = Ranks(0, 1, CPU, "none")
 
 

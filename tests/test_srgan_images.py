@@ -17,7 +17,7 @@ from PIL import Image
 from srgan_samples import sample_pixels, write_samples
 
 from srgan.errors import BadDataError, MissingDataError, OptionsError
-from srgan.images import SKIP_BAD, decode_image, read_images
+from srgan.image_folder import SKIP_BAD, decode_image, read_images
 from srgan.storage import read_bytes
 
 
@@ -186,7 +186,7 @@ def test_missing_and_empty_folders(tmp_path):
 WITHOUT_RIGHTS = """
 import os, sys
 from srgan.errors import MissingDataError
-from srgan.images import read_images
+from srgan.image_folder import read_images
 os.getuid() or os.setuid(65534)
 try:
     read_images(sys.argv[1])

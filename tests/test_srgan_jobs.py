@@ -18,7 +18,7 @@ from srgan_samples import sample_pixels, write_lpips, write_samples
 
 from jobs.runtime.recorded.retention import is_output
 from srgan.evaluation import bicubic, evaluate_image
-from srgan.images import NamedImage
+from srgan.image_folder import NamedImage
 from srgan.lpips import find_lpips
 
 LOCAL = ("--master", "local[2]")

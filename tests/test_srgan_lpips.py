@@ -17,7 +17,7 @@ from srgan_samples import data_path, sample_pixels
 from srgan import lpips
 from srgan.errors import BadDataError, MissingDataError
 from srgan.evaluation import bicubic, evaluate_image
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.lpips import DEFAULT_WEIGHTS, Lpips, decode_lpips, find_lpips, read_lpips
 
 

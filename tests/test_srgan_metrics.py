@@ -7,7 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from srgan_samples import data_path, sample_pixels
 
 from srgan.evaluation import bicubic, evaluate
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.metrics import MAX_PSNR, luminance, score
 
 

@@ -16,8 +16,8 @@ from srgan.distributed import joined_ranks
 from srgan.errors import MissingDataError, OptionsError
 from srgan.loop import Progress
 from srgan.losses import MseContent
-from srgan.options import TrainOptions
 from srgan.phases import SrganPhase
+from srgan.recipe import Recipe
 from srgan.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def gradients_of_a_batch() -> dict[str, torch.Tensor]:
         return found
 
 
-def train_with_losses(options: TrainOptions, data: str, run_dir: str) -> dict:
+def train_with_losses(options: Recipe, data: str, run_dir: str) -> dict:
     """Metrics of a training, with the loss terms of each step on the first rank."""
     history: list[dict[str, float]] = []
 
@@ -130,9 +130,9 @@ def test_under_torchrun(tmp_path):
     data = write_samples(tmp_path / "data", 2)
     script = tmp_path / "run.py"
     script.write_text(
-        "from srgan.options import TrainOptions\n"
+        "from srgan.recipe import Recipe\n"
         "from srgan.training import train\n"
-        f"options = TrainOptions(**{tiny_options(phase='srresnet').model_dump()!r})\n"
+        f"options = Recipe(**{tiny_options(phase='srresnet').model_dump()!r})\n"
         f"metrics = train(options, {str(data)!r}, {{}}, {str(tmp_path / 'run')!r})\n"
         # One string: of several, each is a write of its own, and two ranks write.
         "print(f\"ranks {metrics['world_size']} steps {metrics['steps']}\\n\", end='')\n"

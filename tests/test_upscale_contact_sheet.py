@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from srgan_samples import sample_pixels
 from upscaled_images import upscale_file
 
-from srgan.pictures import LABEL_HEIGHT, LARGEST_PANEL, MARGIN
+from srgan.comparison import LABEL_HEIGHT, LARGEST_PANEL, MARGIN
 from srgan.upscaling.contact_sheet import GROUND, draw_sheet
 from srgan.upscaling.pieces import Entry
 

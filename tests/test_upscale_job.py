@@ -21,7 +21,7 @@ from srgan_samples import data_path, sample_pixels
 from srgan.evaluation import bicubic as upscale_bicubic
 from srgan.evaluation import evaluate, upscale_with
 from srgan.export import decode_generator
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.upscaling.model_choice import read_model
 
 CLUSTER = ("--executor-cores", "1", "--executor-memory", "700m", "--total-executor-cores", "2")

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.charts import BLUE
 from benchmarks.measured import run_measured
 from jobs.runtime.files import ROOT
-from srgan.images import read_images
+from srgan.image_folder import read_images
 
 SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
 BATCH_SIZES = (32, 128, 512, 1024, 2048, 4096)

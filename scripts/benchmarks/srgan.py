@@ -29,8 +29,8 @@ from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, joined_ranks
 from srgan.losses import VggContent
 from srgan.measurement import count_flops
-from srgan.options import TrainOptions
 from srgan.phases import Phase, SrganPhase, SrresnetPhase
+from srgan.recipe import Recipe
 from srgan.vgg import VggFeatures
 
 LOG = logging.getLogger("benchmark")
@@ -66,13 +66,13 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             if changes.get("precision") == "bf16" and ranks.device.type == "cpu":
                 # Without the instructions for it, one step takes minutes.
                 continue
-            train_options = TrainOptions(batch_size=batch_size, **changes)
+            train_options = Recipe(batch_size=batch_size, **changes)
             phase = SrresnetPhase(train_options, ranks, None)
             sampler = samplers[train_options.channels_last]
             flops = flops or count_flops(phase, sampler.batch(0, 0))
             steps[name] = _step_of(phase, sampler)
         steps[PLAIN] = _plain_step(samplers[False], ranks.device)
-        train_options = TrainOptions(batch_size=batch_size, content="vgg22")
+        train_options = Recipe(batch_size=batch_size, content="vgg22")
         content = VggContent(VggFeatures("vgg22"), train_options.vgg_feature_scale)
         steps[SRGAN] = _step_of(SrganPhase(train_options, ranks, None, content), samplers[True])
         seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -165,7 +165,7 @@ def _processes_table(processes: Mapping[str, Sequence[Mapping[str, float]]]) -> 
 
 def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
-    crop_size = TrainOptions().crop_size
+    crop_size = Recipe().crop_size
     return CropSampler(
         list(pixels), crop_size, batch_size, 0, ranks.device, channels_last=channels_last
     )

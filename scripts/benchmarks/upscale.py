@@ -26,7 +26,7 @@ from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
 from benchmarks.sides.upscale_network import UNAVAILABLE
 from jobs.runtime.files import ROOT
-from srgan.images import read_images
+from srgan.image_folder import read_images
 
 SIDE = 192
 PLAIN = "plain torch, one process of one thread"

@@ -16,7 +16,7 @@ from jobs.runtime.errors import UsageError
 from jobs.runtime.names import short_names
 from srgan import SCALE
 from srgan.evaluation import SMALLEST_SIDE, Upscale, bicubic, resize, upscale_with
-from srgan.images import read_images
+from srgan.image_folder import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import read_model
 from srgan.upscaling.networks import decode_network

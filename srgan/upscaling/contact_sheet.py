@@ -14,8 +14,8 @@ import numpy as np
 import pyvips
 from PIL import Image, ImageDraw
 
+from srgan.comparison import LARGEST_PANEL, LEAST_WIDTH, PAPER, labelled_row, most_detailed
 from srgan.errors import BadDataError
-from srgan.pictures import LARGEST_PANEL, LEAST_WIDTH, PAPER, labelled_row, most_detailed
 from srgan.upscaling.image_files.metadata import TURNED, read_metadata
 from srgan.upscaling.image_files.read import open_picture, reason
 from srgan.upscaling.pieces import Entry

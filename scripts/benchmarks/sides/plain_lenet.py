@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from torch_lenet import train_lenet
 
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 
 
 def main(batch_size: str, epochs: str, threads: str, data: str, result: str) -> None:

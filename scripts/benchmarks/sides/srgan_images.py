@@ -13,7 +13,7 @@ import time
 import torch
 
 from srgan.batches import CropSampler
-from srgan.images import read_images
+from srgan.image_folder import read_images
 
 CROP_SIZE = 96
 BATCH_SIZE = 16

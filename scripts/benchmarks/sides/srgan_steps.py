@@ -19,8 +19,8 @@ from srgan.batches import CropSampler
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import joined_ranks
 from srgan.measurement import waiting_share
-from srgan.options import TrainOptions
 from srgan.phases import SrresnetPhase
+from srgan.recipe import Recipe
 
 WARM_UP = 1
 
@@ -30,7 +30,7 @@ def main(batch_size: str, steps: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     keep_freed_memory()
     with joined_ranks() as ranks:
-        options = TrainOptions(batch_size=int(batch_size))
+        options = Recipe(batch_size=int(batch_size))
         pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
         sampler = CropSampler(
             list(pixels),

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lenet.idx import IMAGE_SIZE, Digits, read_digits
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 from lenet.schedule import iterations_per_epoch
 from srgan.distributed import Ranks, joined_ranks
 

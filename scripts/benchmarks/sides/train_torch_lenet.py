@@ -14,7 +14,7 @@ from pydantic import Field
 
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
-from lenet.options import Recipe
+from lenet.recipe import Recipe
 
 
 class Options(Recipe, JobOptions):

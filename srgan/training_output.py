@@ -6,14 +6,14 @@ import numpy as np
 
 from srgan import storage
 from srgan.checkpoint import Checkpoints
+from srgan.comparison import comparison, contact_sheet, png
 from srgan.events import EventLog
 from srgan.export import ModelDescription, save_generator
 from srgan.lpips import Lpips
 from srgan.metrics import Scores
 from srgan.models import ModelName
-from srgan.options import PhaseName, TrainOptions
 from srgan.phases import Phase
-from srgan.pictures import comparison, contact_sheet, png
+from srgan.recipe import PhaseName, Recipe
 from srgan.validation import Validation
 
 
@@ -24,10 +24,10 @@ def label_of(model: ModelName, phase: PhaseName) -> str:
     return f"{model.upper()} GAN" if phase == "srgan" and model != "dcgan" else model.upper()
 
 
-class RunFolder:
+class TrainingOutput:
     """The run folder, local or remote."""
 
-    def __init__(self, path: str, options: TrainOptions) -> None:
+    def __init__(self, path: str, options: Recipe) -> None:
         self._path = path
         self._options = options
         self.checkpoints = Checkpoints(storage.join(path, "checkpoints"), options.keep_checkpoints)

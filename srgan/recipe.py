@@ -15,7 +15,7 @@ COSINE_END = 0.01
 """Part of the learning rate that the cosine schedule ends with."""
 
 
-class TrainOptions(BaseModel):
+class Recipe(BaseModel):
     """Options of one training; flat, checked on construction, unchangeable afterwards."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -178,7 +178,7 @@ class TrainOptions(BaseModel):
     fused_adam: bool = Field(True, description="use Adam's fused implementation")
 
     @model_validator(mode="after")
-    def _check_combination(self) -> "TrainOptions":
+    def _check_combination(self) -> "Recipe":
         if self.model == "srcnn" and self.phase != "srresnet":
             raise ValueError("model=srcnn is trained by pixels alone: set phase=srresnet")
         if (
