@@ -46,7 +46,7 @@ class Progress(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class TrainingSetup:
     """What the phases of a training have in common."""
 
     options: Recipe
@@ -83,17 +83,17 @@ class Outcome:
 class PhaseLoop:
     """Takes a phase from its first step, or from a checkpoint, to its last."""
 
-    def __init__(self, phase: Phase, surroundings: Surroundings, best: dict[str, Best]) -> None:
+    def __init__(self, phase: Phase, setup: TrainingSetup, best: dict[str, Best]) -> None:
         """Prepare a phase; the best evaluation of each phase is brought up to date as it runs."""
         self._phase = phase
-        self._with = surroundings
+        self._setup = setup
         self._best = best
         self._balance = BalanceWatch()
-        options = surroundings.options
-        self._steps = options.steps(phase.name, surroundings.images)
+        options = setup.options
+        self._steps = options.steps(phase.name, setup.images)
         # TensorBoard's axis goes on through both phases.
         self._earlier_steps = (
-            options.steps("srresnet", surroundings.images)
+            options.steps("srresnet", setup.images)
             if phase.name == "srgan" and options.phase == "both"
             else 0
         )
@@ -110,19 +110,19 @@ class PhaseLoop:
         Raises:
             DivergedError: a loss is not finite, or larger than pictures allow.
         """
-        options, phase = self._with.options, self._phase
+        options, phase = self._setup.options, self._phase
         outcome = Outcome(first_step)
         if first_step >= self._steps:
             return outcome
-        if self._with.folder is not None:
-            self._with.folder.open_events(self._earlier_steps + first_step)
+        if self._setup.folder is not None:
+            self._setup.folder.open_events(self._earlier_steps + first_step)
         window: list[dict[str, Tensor]] = []
         self._throughput.start_window()
         for step in range(first_step, self._steps):
-            batch = self._with.sampler.batch(phase.number, step)
+            batch = self._setup.sampler.batch(phase.number, step)
             window.append(phase.compute_gradients(batch))
             rate = options.learning_rate_at(phase.name, step, self._steps)
-            self._learning_rate = rate * self._with.learning_rate_factor
+            self._learning_rate = rate * self._setup.learning_rate_factor
             phase.apply_gradients(step, self._learning_rate)
 
             done = step + 1
@@ -136,7 +136,7 @@ class PhaseLoop:
             window.clear()
             if self._waiting_share is None:
                 self._flops = count_flops(phase, batch)
-                self._waiting_share = waiting_share(phase, batch, self._with.ranks)
+                self._waiting_share = waiting_share(phase, batch, self._setup.ranks)
             outcome.stopped = not last and self._asked_to_stop()
             if validating:
                 outcome.validation = self._validate(done)
@@ -151,8 +151,8 @@ class PhaseLoop:
     def _log(self, done: int, window: Sequence[dict[str, Tensor]], outcome: Outcome) -> None:
         """Read the losses of the last steps: the one place where the device is waited for."""
         means = torch.stack([torch.stack(list(terms.values())) for terms in window])
-        rows: list[list[float]] = self._with.ranks.mean(means).tolist()
-        crops_per_second = self._with.options.batch_size * self._throughput.end_window(len(rows))
+        rows: list[list[float]] = self._setup.ranks.mean(means).tolist()
+        crops_per_second = self._setup.options.batch_size * self._throughput.end_window(len(rows))
         for step, row in enumerate(rows, start=done - len(rows) + 1):
             self._check(step, row)
         steps = [with_shares(dict(zip(window[0], row, strict=True))) for row in rows]
@@ -160,10 +160,10 @@ class PhaseLoop:
         self._last_losses, self._rate = losses, crops_per_second
         outcome.step = done
         outcome.losses = [*outcome.losses[:1], losses]
-        if self._with.folder is None:
+        if self._setup.folder is None:
             return
         self._balance.look(steps)
-        events = self._with.folder.events
+        events = self._setup.folder.events
         # What LeNet's training writes as well bears the names that BigDL gives it.
         curves = {
             "Loss": next(iter(losses.values())),
@@ -175,8 +175,8 @@ class PhaseLoop:
             },
         }
         events.add_scalars(curves, self._earlier_steps + done)
-        if self._with.progress is not None:
-            self._with.progress(
+        if self._setup.progress is not None:
+            self._setup.progress(
                 Progress(self._phase.name, done, self._steps, losses, crops_per_second)
             )
 
@@ -187,7 +187,7 @@ class PhaseLoop:
             found = f"{losses[0]:.3g}, more than any picture can be off"
         else:
             return
-        batches = math.ceil(self._with.images / self._with.options.batch_size)
+        batches = math.ceil(self._setup.images / self._setup.options.batch_size)
         epoch, batch = divmod(step - 1, batches)
         raise DivergedError(
             f"{self._phase.name}: the loss is {found} at step {step} (batch {batch + 1} of epoch "
@@ -196,28 +196,28 @@ class PhaseLoop:
 
     def _validate(self, done: int) -> Validation:
         """Score the averaged generator; all ranks take part."""
-        upscale = upscale_with(self._phase.average.network, self._with.ranks.device)
+        upscale = upscale_with(self._phase.average.network, self._setup.ranks.device)
         validation = validate(
-            self._with.test_sets,
+            self._setup.test_sets,
             upscale,
-            self._with.ranks,
-            self._with.options.pictures,
-            self._with.lpips,
+            self._setup.ranks,
+            self._setup.options.pictures,
+            self._setup.lpips,
         )
         name = self._phase.name
         found = validation.best(name)
         best = found is not None and found.is_better_than(self._best.get(name))
         if found is not None and best:
             self._best[name] = found
-        folder = self._with.folder
+        folder = self._setup.folder
         if folder is not None:
             scores = {of: one._asdict() for of, one in validation.means.items()}
             logger.info("%s step %d: %s", name, done, scores)
-            if self._with.progress is not None:
+            if self._setup.progress is not None:
                 losses = self._last_losses
-                self._with.progress(Progress(name, done, self._steps, losses, self._rate, scores))
+                self._setup.progress(Progress(name, done, self._steps, losses, self._rate, scores))
             events_step = self._earlier_steps + done
-            folder.save_validation(self._phase, done, events_step, validation, self._with.lpips)
+            folder.save_validation(self._phase, done, events_step, validation, self._setup.lpips)
             if best:
                 folder.save_model(self._phase, done, validation.first, best=True)
             if done == self._steps:
@@ -225,28 +225,28 @@ class PhaseLoop:
         return validation
 
     def _save(self, done: int) -> None:
-        if self._with.folder is None:
+        if self._setup.folder is None:
             return
         state: dict[str, Any] = {
             "phase": self._phase.name,
             "step": done,
-            "options": self._with.options.model_dump(),
+            "options": self._setup.options.model_dump(),
             "best": {name: tuple(best) for name, best in self._best.items()},
-            "learning_rate_factor": self._with.learning_rate_factor,
+            "learning_rate_factor": self._setup.learning_rate_factor,
             "rng": torch.get_rng_state(),
             **self._phase.state_dict(),
         }
-        self._with.folder.save_checkpoint(self._phase, done, state)
+        self._setup.folder.save_checkpoint(self._phase, done, state)
 
     def _asked_to_stop(self) -> bool:
-        if self._with.stop is None:
+        if self._setup.stop is None:
             return False
-        asked = torch.tensor(float(self._with.stop()), device=self._with.ranks.device)
-        return self._with.ranks.mean(asked).item() > 0
+        asked = torch.tensor(float(self._setup.stop()), device=self._setup.ranks.device)
+        return self._setup.ranks.mean(asked).item() > 0
 
     def _measure(self, outcome: Outcome) -> None:
         rate = self._throughput.steps_per_second
         assert rate is not None and self._waiting_share is not None
-        outcome.crops_per_second = self._with.options.batch_size * rate
+        outcome.crops_per_second = self._setup.options.batch_size * rate
         outcome.allreduce_share = self._waiting_share
-        outcome.tflops = self._flops * self._with.ranks.world_size * rate / 1e12
+        outcome.tflops = self._flops * self._setup.ranks.world_size * rate / 1e12

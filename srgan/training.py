@@ -31,7 +31,7 @@ from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
 from srgan.gpu import check_gpu, explaining_memory
 from srgan.image_folder import SKIP_BAD, NamedImage, read_images
-from srgan.loop import Outcome, PhaseLoop, Progress, Surroundings
+from srgan.loop import Outcome, PhaseLoop, Progress, TrainingSetup
 from srgan.losses import content_loss
 from srgan.lpips import find_lpips
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
@@ -118,11 +118,11 @@ def train(
             options.channels_last,
             options.degradation,
         )
-        surroundings = Surroundings(
+        setup = TrainingSetup(
             options, ranks, sampler, len(images), tests, folder, progress, stop, lpips
         )
         try:
-            outcomes, phase = _run_from(start, surroundings, content)
+            outcomes, phase = _run_from(start, setup, content)
         finally:
             if folder is not None:
                 folder.close()
@@ -141,41 +141,41 @@ def train(
 
 def _run_from(
     start: tuple[State | None, Weights | None],
-    surroundings: Surroundings,
+    setup: TrainingSetup,
     content: nn.Module | None,
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
     """Run the phases; once, a loss that is not finite is met with a lower learning rate."""
     state, weights = start
     if state is not None:
         factor = state.get("learning_rate_factor", 1.0)
-        surroundings = replace(surroundings, learning_rate_factor=factor)
+        setup = replace(setup, learning_rate_factor=factor)
     try:
-        return _run_phases(surroundings, state, weights, content)
+        return _run_phases(setup, state, weights, content)
     except DivergedError as error:
-        if surroundings.learning_rate_factor < 1:
+        if setup.learning_rate_factor < 1:
             raise DivergedError(
                 f"{error}, with {SLOWER:g} of the learning rate as well; take a smaller "
                 "--learning-rate or --precision float32, and look at the data"
             ) from error
         reason = str(error)
-    options, folder = surroundings.options, surroundings.folder
-    state, weights = _starting_point(options, folder, surroundings.ranks, fresh=False)
+    options, folder = setup.options, setup.folder
+    state, weights = _starting_point(options, folder, setup.ranks, fresh=False)
     if folder is not None:
         folder.close()
         begin = f"step {state['step']} of {state['phase']}" if state else "the beginning"
         logger.warning("%s; from %s with %g of the learning rate", reason, begin, SLOWER)
     state = {**state, "learning_rate_factor": SLOWER} if state else None
-    return _run_from((state, weights), replace(surroundings, learning_rate_factor=SLOWER), content)
+    return _run_from((state, weights), replace(setup, learning_rate_factor=SLOWER), content)
 
 
 def _run_phases(
-    surroundings: Surroundings,
+    setup: TrainingSetup,
     state: State | None,
     weights: Weights | None,
     content: nn.Module | None,
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
     """Run the phases that are not behind the state; what became of each, and the last of them."""
-    options, ranks = surroundings.options, surroundings.ranks
+    options, ranks = setup.options, setup.ranks
     best = {} if state is None else _best_so_far(state)
     reached = 0 if state is None else PHASES.index(state["phase"])
     outcomes: dict[PhaseName, Outcome] = {}
@@ -192,7 +192,7 @@ def _run_phases(
             phase.load_state_dict(state)
             torch.set_rng_state(state["rng"])
             first_step = state["step"]
-        outcomes[name] = PhaseLoop(phase, surroundings, best).run(first_step)
+        outcomes[name] = PhaseLoop(phase, setup, best).run(first_step)
         if outcomes[name].stopped:
             break
         weights = phase.average.network.state_dict()

@@ -16,7 +16,7 @@ import scala.reflect.ClassTag;
  * the velocity where DistriOptimizer brings the last gradient to the driver: in the gradient of
  * the trained model. With a velocity of zero it computes what BigDL's SGD does with dampening 0.
  *
- * <p>The learning rate is that of Recipe.learning_rate_at in lenet/options.py.
+ * <p>The learning rate is that of Recipe.learning_rate_at in lenet/recipe.py.
  */
 public class Momentum extends SGD {
     private final double firstRate;
