@@ -31,14 +31,19 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from benchmarks import growth, lenet, srgan, upscale
+from benchmarks import bench_growth, bench_lenet, bench_srgan, bench_upscale
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
 from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
-COMPARISONS = {"growth": growth, "lenet": lenet, "srgan": srgan, "upscale": upscale}
+COMPARISONS = {
+    "growth": bench_growth,
+    "lenet": bench_lenet,
+    "srgan": bench_srgan,
+    "upscale": bench_upscale,
+}
 
 
 @command("benchmark")

@@ -24,9 +24,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.scaling_report import draw_chart, markdown, summarise
+from benchmarks.shapes import Shape, run_on
 from clusters.loopback import loopback_cluster
-from scalings.report import draw_chart, markdown, summarise
-from scalings.shapes import Shape, run_on
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_FAILED, EXIT_OK

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import growth, lenet, upscale
+from benchmarks import bench_growth, bench_lenet, bench_upscale
 from benchmarks.measured import run_measured
 from conftest import ROOT
 from PIL import Image
 
-SIDES = ROOT / "scripts" / "benchmarks" / "sides"
+BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
+PROBES = ROOT / "scripts" / "benchmarks" / "probes"
 
 
 def run_program(*words: object) -> str:
@@ -27,7 +28,7 @@ def run_program(*words: object) -> str:
 
 def test_lenet_in_torch_learns(small_mnist: Path, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
-    run_program(SIDES / "plain_lenet.py", 64, 4, 2, small_mnist, result)
+    run_program(BASELINES / "plain_lenet.py", 64, 4, 2, small_mnist, result)
     metrics = json.loads(result.read_text())["metrics"]
     assert metrics["top1_accuracy"] > 0.88
     assert [entry["epoch"] for entry in metrics["history"]] == [1, 2, 3, 4]
@@ -41,7 +42,7 @@ def test_lenet_in_torch_on_two_ranks(small_mnist: Path, tmp_path: Path) -> None:
     subprocess.run(
         [
             *("spark-submit", "--properties-file", ROOT / "conf" / "local.conf"),
-            *("--master", "local[2]", SIDES / "train_torch_lenet.py", "--data", small_mnist),
+            *("--master", "local[2]", BASELINES / "train_torch_lenet.py", "--data", small_mnist),
             *("--batch-size", "64", "--epochs", "4", "--run-dir", run_dir),
         ],
         timeout=200,
@@ -54,7 +55,7 @@ def test_lenet_in_torch_on_two_ranks(small_mnist: Path, tmp_path: Path) -> None:
 
 
 def test_srgan_steps_on_one_rank() -> None:
-    figures = json.loads(run_program(SIDES / "srgan_steps.py", 2, 1, 1))
+    figures = json.loads(run_program(PROBES / "srgan_steps.py", 2, 1, 1))
     assert figures["crops_per_second"] > 0
     assert figures["waiting_share"] == 0
     assert figures["peak_memory_bytes"] > 2**27
@@ -62,7 +63,7 @@ def test_srgan_steps_on_one_rank() -> None:
 
 def test_images_of_which_crops_are_drawn(tmp_path: Path) -> None:
     Image.new("RGB", (200, 120)).save(tmp_path / "a.png")
-    figures = json.loads(run_program(SIDES / "srgan_images.py", tmp_path))
+    figures = json.loads(run_program(PROBES / "srgan_images.py", tmp_path))
     assert figures["crops_per_second"] > 0
     assert figures["seconds_to_read"] > 0
 
@@ -97,25 +98,28 @@ def lenet_metrics(seconds: float, accuracies: list[float]) -> dict[str, Any]:
 
 def test_lenet_figures() -> None:
     metrics = lenet_metrics(20.0, [0.97, 0.9857, 0.99])
-    tuned = lenet._figures("tuned", metrics)
+    tuned = bench_lenet._figures("tuned", metrics)
     assert tuned["seconds_to_goal"] == 40.0
     assert tuned["rest_seconds"] == pytest.approx(0.03)
-    assert lenet._figures("seed", metrics)["seconds_to_goal"] == pytest.approx(0.05 * 28125)
-    assert lenet._figures("ddp", lenet_metrics(20.0, [0.9]))["seconds_to_goal"] is None
+    assert bench_lenet._figures("seed", metrics)["seconds_to_goal"] == pytest.approx(0.05 * 28125)
+    assert bench_lenet._figures("ddp", lenet_metrics(20.0, [0.9]))["seconds_to_goal"] is None
 
 
 def test_lenet_report(tmp_path: Path) -> None:
-    runs = {side: [lenet._figures(side, lenet_metrics(20.0, [0.99]))] for side in lenet.SIDES}
+    runs = {
+        side: [bench_lenet._figures(side, lenet_metrics(20.0, [0.99]))]
+        for side in bench_lenet.SIDES
+    }
     report = {
         "cluster": {"master": "local[2]", "executors": 1, "cores": 2},
         "rounds": 1,
         "runs": runs,
         "medians": {side: of_side[0] for side, of_side in runs.items()},
     }
-    table = lenet.markdown(report)
+    table = bench_lenet.markdown(report)
     assert "70 times shorter" in table
     assert "batch 2048: 1.00 of PyTorch DDP" in table
-    lenet.draw_chart(tmp_path / "chart.png", report)
+    bench_lenet.draw_chart(tmp_path / "chart.png", report)
     with Image.open(tmp_path / "chart.png") as chart:
         assert chart.width > 1000
 
@@ -135,33 +139,33 @@ def test_growth_report(tmp_path: Path) -> None:
         ],
         "tasks": [{"tasks": 512, "milliseconds": 300.0}],
     }
-    table = growth.markdown(report)
+    table = bench_growth.markdown(report)
     for row in (
         "| 32 | 640 | 50 |",
         "| 100 | 1.0 | 1.0 GiB | 9 |",
         "| 12 | 9.0 | 0.50 | 0.50 GiB |",
     ):
         assert row in table
-    growth.draw_chart(tmp_path / "chart.png", report)
+    bench_growth.draw_chart(tmp_path / "chart.png", report)
     assert (tmp_path / "chart.png").stat().st_size > 10_000
 
 
 def test_network_alone(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
-    assert float(run_program(SIDES / "upscale_network.py", "ours", tmp_path, 1)) > 0
+    assert float(run_program(BASELINES / "upscale_network.py", "ours", tmp_path, 1)) > 0
 
 
 def test_upscale_report(tmp_path: Path) -> None:
     report = {
         **{"pictures": 2, "side": 192, "megapixels": 1.2},
-        "rates": {"1": [1.0], "2": [1.8, 1.9], upscale.PLAIN: [0.5]},
+        "rates": {"1": [1.0], "2": [1.8, 1.9], bench_upscale.PLAIN: [0.5]},
         "networks": {"ours": [3.0, 5.0], "span": [2.0]},
-        "peak_bytes": {"1": 2**28, "2": 2**28, upscale.PLAIN: 2**29},
+        "peak_bytes": {"1": 2**28, "2": 2**28, bench_upscale.PLAIN: 2**29},
     }
-    table = upscale.markdown(report)
+    table = bench_upscale.markdown(report)
     assert "| 1.85 (1.80 to 1.90) | 1.85 | 3.70 | 256 MiB |" in table
     assert "| default model, network alone | 4.00 (3.00 to 5.00) | 2.00 |" in table
     report["networks"]["span"] = []
-    assert "| 4.00 (3.00 to 5.00) | not installed |" in upscale.markdown(report)
-    upscale.draw_chart(tmp_path / "chart.png", report)
+    assert "| 4.00 (3.00 to 5.00) | not installed |" in bench_upscale.markdown(report)
+    bench_upscale.draw_chart(tmp_path / "chart.png", report)
     assert math.isclose(Image.open(tmp_path / "chart.png").width, 1200, rel_tol=0.1)

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.scaling_report import markdown, summarise
+from benchmarks.shapes import Outcome, Shape
 from conftest import ROOT
 from PIL import Image
-from scalings.report import markdown, summarise
-from scalings.shapes import Outcome, Shape
 from srgan_samples import write_samples
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

@@ -1,7 +1,7 @@
 """Train LeNet5 with PyTorch DDP on a Spark cluster, a rank a core: the other side of a comparison.
 
     spark-submit --properties-file conf/local.conf \\
-        scripts/benchmarks/sides/train_torch_lenet.py --data data/mnist
+        scripts/benchmarks/baselines/train_torch_lenet.py --data data/mnist
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a Spark job costs whose tasks do nothing; prints a line of JSON: milliseconds by tasks.
 
-spark-submit --properties-file conf/local.conf scripts/benchmarks/sides/empty_jobs.py 1,8,64,512
+spark-submit --properties-file conf/local.conf scripts/benchmarks/probes/empty_jobs.py 1,8,64,512
 """
 
 from __future__ import annotations

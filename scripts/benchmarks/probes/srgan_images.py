@@ -1,6 +1,6 @@
 """Read the training images of a folder and draw crops; prints a line of JSON.
 
-python scripts/benchmarks/sides/srgan_images.py FOLDER
+python scripts/benchmarks/probes/srgan_images.py FOLDER
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Time SRResNet steps on the ranks that torchrun has started; prints a line of JSON.
 
 python -m torch.distributed.run --nproc-per-node 2 \
-    scripts/benchmarks/sides/srgan_steps.py BATCH_SIZE STEPS THREADS_A_RANK
+    scripts/benchmarks/probes/srgan_steps.py BATCH_SIZE STEPS THREADS_A_RANK
 """
 
 from __future__ import annotations

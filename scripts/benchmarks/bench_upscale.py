@@ -1,7 +1,7 @@
 """Upscaling: the job on one and on two executors of a core, and a plain loop of torch.
 
 Beside them the network alone, with two threads, and SPAN by ncnn, where that is installed (see
-sides/upscale_network.py).
+baselines/upscale_network.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 from clusters.loopback import loopback_cluster
 from PIL import Image
 
+from benchmarks.baselines.upscale_network import UNAVAILABLE
 from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
-from benchmarks.sides.upscale_network import UNAVAILABLE
 from jobs.runtime.files import ROOT
 from srgan.image_folder import read_images
 
@@ -124,13 +124,13 @@ def _upscale(work: Path, master: str, executors: int, name: str) -> tuple[float,
 
 def _plain(folder: Path) -> Measured:
     """From starting Python to the last file written."""
-    program = Path(__file__).resolve().parent / "sides" / "plain_upscale.py"
+    program = Path(__file__).resolve().parent / "baselines" / "plain_upscale.py"
     return run_measured([sys.executable, program, folder, folder.parent / "plain"])
 
 
 def _network(name: str, folder: Path) -> list[float]:
     """Output megapixels a second of a network alone; nothing where it is not installed."""
-    program = Path(__file__).resolve().parent / "sides" / "upscale_network.py"
+    program = Path(__file__).resolve().parent / "baselines" / "upscale_network.py"
     words = [sys.executable, str(program), name, str(folder), str(THREADS)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}
     done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)

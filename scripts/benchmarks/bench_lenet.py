@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 from benchmarks.charts import BLUE, GREY, ORANGE
 from jobs.runtime.files import ROOT
 
-SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
+BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
 # The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
 GOAL = 0.9857
 SEED_ITERATIONS = 28125
@@ -43,7 +43,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         *("--max-iterations", str(options.seed_iterations)),
     )
     large = ("--batch-size", str(LARGE_BATCH), "--epochs", str(SHORT_EPOCHS))
-    bigdl, torch = ROOT / "jobs/train_lenet.py", SIDES_FOLDER / "train_torch_lenet.py"
+    bigdl, torch = ROOT / "jobs/train_lenet.py", BASELINES / "train_torch_lenet.py"
     sides: dict[str, Callable[[Path], dict[str, Any]]] = {
         "seed": lambda run_dir: _submit(options, bigdl, run_dir, *seed),
         "tuned": lambda run_dir: _submit(options, bigdl, run_dir),
@@ -94,7 +94,7 @@ def _plain(
     run_dir.mkdir(parents=True, exist_ok=True)
     result = run_dir / "result.json"
     words = (batch_size, epochs, options.threads, options.data, result)
-    command = [sys.executable, str(SIDES_FOLDER / "plain_lenet.py"), *map(str, words)]
+    command = [sys.executable, str(BASELINES / "plain_lenet.py"), *map(str, words)]
     subprocess.run(command, check=True)
     return json.loads(result.read_text(encoding="utf-8"))
 

@@ -1,6 +1,6 @@
 """Upscale a folder of PNG pictures as a textbook would: one process, one thread, whole pictures.
 
-python scripts/benchmarks/sides/plain_upscale.py PICTURES RESULTS
+python scripts/benchmarks/baselines/plain_upscale.py PICTURES RESULTS
 """
 
 from __future__ import annotations

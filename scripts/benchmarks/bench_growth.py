@@ -24,7 +24,7 @@ from benchmarks.measured import run_measured
 from jobs.runtime.files import ROOT
 from srgan.image_folder import read_images
 
-SIDES_FOLDER = Path(__file__).resolve().parent / "sides"
+PROBES = ROOT / "scripts" / "benchmarks" / "probes"
 BATCH_SIZES = (32, 128, 512, 1024, 2048, 4096)
 IMAGE_COUNTS = (100, 1000, 10000)
 IMAGE_SIDE = 192
@@ -98,7 +98,7 @@ def _images(work: Path, count: int) -> dict[str, Any]:
                 Image.fromarray(np.ascontiguousarray(square)).save(copy)
             else:
                 shutil.copyfile(folder / f"{number % len(sources)}.png", copy)
-    command = [sys.executable, str(SIDES_FOLDER / "srgan_images.py"), str(folder)]
+    command = [sys.executable, str(PROBES / "srgan_images.py"), str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures = json.loads(done.stdout)
     return {"images": count, "rate": count / figures["seconds_to_read"], **figures}
@@ -141,7 +141,7 @@ def _empty_jobs(options: argparse.Namespace) -> Rows:
     command = [
         *("spark-submit", "--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
         *(("--master", options.master) if options.master else ()),
-        *(str(SIDES_FOLDER / "empty_jobs.py"), TASKS),
+        *(str(PROBES / "empty_jobs.py"), TASKS),
     ]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     milliseconds = json.loads(done.stdout.strip().splitlines()[-1])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scalings.shapes import Outcome, Shape
+from benchmarks.shapes import Outcome, Shape
 
 # What is counted, by job: the metric of speed, its unit, and the share of a step that goes into
 # waiting for and talking to the others.

@@ -1,7 +1,7 @@
 """Output megapixels a second of a network alone: pictures in memory, results in memory.
 
-    python scripts/benchmarks/sides/upscale_network.py ours PICTURES THREADS
-    python scripts/benchmarks/sides/upscale_network.py span PICTURES THREADS
+    python scripts/benchmarks/baselines/upscale_network.py ours PICTURES THREADS
+    python scripts/benchmarks/baselines/upscale_network.py span PICTURES THREADS
 
 ours: the default model as upscale.py holds it. span: SPAN (Wan et al., arXiv 2311.12770; 48
 channels, as published) by ncnn, with

@@ -1,6 +1,6 @@
 """Train LeNet5 with PyTorch as a textbook would: one process, no Spark.
 
-python scripts/benchmarks/sides/plain_lenet.py BATCH_SIZE EPOCHS THREADS DATA RESULT.json
+python scripts/benchmarks/baselines/plain_lenet.py BATCH_SIZE EPOCHS THREADS DATA RESULT.json
 """
 
 from __future__ import annotations

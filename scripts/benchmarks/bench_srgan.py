@@ -22,8 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.baselines.plain_generator import PlainGenerator
 from benchmarks.charts import bars_of
-from benchmarks.sides.plain_generator import PlainGenerator
 from srgan.batches import CropSampler
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, joined_ranks
@@ -48,7 +48,7 @@ SRGAN = "SRGAN step with VGG22"
 MATRIX_SIDE = 2048
 # Of the input pipeline alone, in each round.
 INPUT_BATCHES = 20
-STEPS_PROGRAM = Path(__file__).resolve().parent / "sides" / "srgan_steps.py"
+STEPS_PROGRAM = Path(__file__).resolve().parent / "probes" / "srgan_steps.py"
 STEPS_A_PROCESS = 3
 # Ranks, and threads of each.
 PROCESSES = {"1 process of 2 threads": (1, 2), "2 ranks of 1 thread": (2, 1)}

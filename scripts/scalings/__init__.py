@@ -1,1 +1,0 @@
-"""The scaling experiment; scripts/scaling.py is the way in."""
