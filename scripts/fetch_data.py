@@ -28,10 +28,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_sources import Source, find_sources
-from debian_source import find_parts
-from large_file import fetch_large_file
-from weight_sources import find_weights
+from fetching.debian_source import find_parts
+from fetching.large_file import fetch_large_file
+from fetching.sources import Source, find_sources
+from fetching.weight_sources import find_weights
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, one_line

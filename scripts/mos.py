@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(options: argparse.Namespace) -> None:
     """Render the pictures."""
     # torch takes seconds to import, and only this needs it.
-    from studies.prepare import prepare as render
+    from mos_study.prepare import prepare as render
 
     methods, images = split_paths(options.runs), split_paths(options.images)
     weights = options.lpips_weights and remote.plain_path(options.lpips_weights)
@@ -65,8 +65,8 @@ def prepare(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Serve the study until SIGINT or SIGTERM."""
-    from studies.app import create_app
-    from studies.pages import SERVED
+    from mos_study.app import create_app
+    from mos_study.pages import SERVED
     from waitress import create_server
 
     # It warns whenever a request has to wait for a moment.
@@ -100,10 +100,10 @@ def serve(options: argparse.Namespace) -> None:
 
 def results(options: argparse.Namespace) -> None:
     """Analyse, write and print."""
-    from studies.output import as_text, write_results
-    from studies.results import analyse
-    from studies.store import read_trials
-    from studies.study import read_study
+    from mos_study.output import as_text, write_results
+    from mos_study.results import analyse
+    from mos_study.store import read_trials
+    from mos_study.study import read_study
 
     study = read_study(options.study)
     trials = read_trials(options.study)

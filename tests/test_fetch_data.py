@@ -105,7 +105,7 @@ def test_the_unpickler_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import io
 
-    import data_sources
+    from fetching import sources
 
     from lenet.errors import BadDataError
 
@@ -114,5 +114,5 @@ def test_the_unpickler_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             return (open, (str(tmp_path / "written"), "w"))  # type: ignore[return-value]
 
     with pytest.raises(BadDataError, match="io.open"):
-        data_sources.ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious()))).load()
+        sources.ArrayUnpickler(io.BytesIO(pickle.dumps(Malicious()))).load()
     assert not (tmp_path / "written").exists()

@@ -13,10 +13,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import debian_source
 import fetch_data
 import pytest
 from conftest import ROOT
+from fetching import debian_source
 from test_fetch_data import fetch
 from test_fetch_images import files_below, names_of
 

@@ -10,15 +10,15 @@ from random import Random
 
 import numpy as np
 import pytest
-from mos_study import make_study, run_mos
+from mos_study.order import trials_for_a_rater
+from mos_study.results import Results, analyse, holm, wilcoxon
+from mos_study.store import NameTakenError, RatingStore, StoredTrial, read_trials
+from mos_study.study import Study, StudyImage, read_study
 from PIL import Image
 from reports.page import render_page
 from reports.text import render_text
 from scipy import stats
-from studies.order import trials_for_a_rater
-from studies.results import Results, analyse, holm, wilcoxon
-from studies.store import NameTakenError, RatingStore, StoredTrial, read_trials
-from studies.study import Study, StudyImage, read_study
+from small_study import make_study, run_mos
 
 
 def study_of(images: int, methods: list[str]) -> Study:

@@ -15,8 +15,8 @@ from random import Random
 
 import psutil
 import pytest
-from mos_study import HttpRater, Server, ask, make_study, run_mos, serving
-from studies.store import read_trials
+from mos_study.store import read_trials
+from small_study import HttpRater, Server, ask, make_study, run_mos, serving
 
 RATERS = 50
 

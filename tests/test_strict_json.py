@@ -13,12 +13,12 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import ROOT
+from mos_study.output import RESULTS_FILE, write_results
+from mos_study.results import Comparison, Results, Score
+from mos_study.study import Measured, Study, StudyImage, write_study
 from nights.config import Nightly, NightlyJob
 from nights.night import Outcome, read_nights, write_night
 from nights.regressions import find_regressions
-from studies.output import RESULTS_FILE, write_results
-from studies.results import Comparison, Results, Score
-from studies.study import Measured, Study, StudyImage, write_study
 
 from jobs.runtime.rank_reports import MeetingPoint, join, report_progress
 from jobs.runtime.recorded.runs import find_runs

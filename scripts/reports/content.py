@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mos_study.results import Results, analyse
+from mos_study.store import read_trials
+from mos_study.study import STUDY_FILE, read_study
 from nights.night import NIGHT_FILE
-from studies.results import Results, analyse
-from studies.store import read_trials
-from studies.study import STUDY_FILE, read_study
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 from jobs.runtime.errors import JobError, one_line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mos_study.output import table_of_scores
 from nights.night import odd_nights, read_nights
-from studies.output import table_of_scores
 
 from jobs.runtime.recorded.runs import last_lines, search, table_of_runs
 from jobs.runtime.tables import table

@@ -1,4 +1,4 @@
-"""debian_source.py: data sets that fetch_data.py takes from several packages, Debian's among them.
+"""Data sets that fetch_data.py takes from several packages, Debian's among them.
 
 Each part of such a data set is a folder of it, and names the package that holds its files. Debian's
 versions differ between releases; the checksums decide whether one will do. No package is installed
@@ -22,8 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from data_sources import CHUNK, MAX_BYTES, Read, Source, find_sources
-
+from fetching.sources import CHUNK, MAX_BYTES, Read, Source, find_sources
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError
 

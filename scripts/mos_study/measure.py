@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mos_study.study import ORIGINAL, Measured, Study
 from srgan.lpips import Lpips
 from srgan.metrics import BORDER, luminance, psnr
-from studies.study import ORIGINAL, Measured, Study
 
 LOG = logging.getLogger(__name__)
 

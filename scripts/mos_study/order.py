@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Literal, NamedTuple
 
-from studies.study import REFERENCES, Study
+from mos_study.study import REFERENCES, Study
 
 Kind = Literal["calibration", "main", "repeat"]
 # Of the ratings, as many are asked for again; SRGAN's raters saw 10 of some 230 twice.

@@ -1,4 +1,4 @@
-"""large_file.py: one file too large to be held in memory, for fetch_data.py.
+"""One file too large to be held in memory, for fetch_data.py.
 
 It is read in pieces, from the web or from a folder, and only takes its name once it is whole.
 """
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from data_sources import TIMEOUT_SECONDS
 from tqdm import tqdm
 
+from fetching.sources import TIMEOUT_SECONDS
 from jobs.runtime.errors import UnavailableError, one_line
 from jobs.runtime.files import open_atomically
 from lenet.errors import BadDataError, MissingDataError

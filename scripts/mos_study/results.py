@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from studies.store import StoredTrial
-from studies.study import NEAREST, ORIGINAL, Measured, Study
+from mos_study.store import StoredTrial
+from mos_study.study import NEAREST, ORIGINAL, Measured, Study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05

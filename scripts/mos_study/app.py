@@ -11,10 +11,10 @@ from flask_limiter.util import get_remote_address
 from jinja2 import StrictUndefined
 from werkzeug.exceptions import HTTPException
 
-from studies import pages
-from studies.store import RatingStore
-from studies.study import read_study
-from studies.texts import LANGUAGES, TEXTS
+from mos_study import pages
+from mos_study.store import RatingStore
+from mos_study.study import read_study
+from mos_study.texts import LANGUAGES, TEXTS
 
 LARGEST_REQUEST = 4096
 # A person rates once in some seconds, but a class of raters may share one address at first.

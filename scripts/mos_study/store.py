@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs.runtime.errors import UsageError
-from studies.order import Kind, Trial
-from studies.study import DamagedStudyError
+from mos_study.order import Kind, Trial
+from mos_study.study import DamagedStudyError
 
 RATINGS_FILE = "ratings.sqlite"
 WAIT_SECONDS = 30

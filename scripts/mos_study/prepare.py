@@ -14,14 +14,8 @@ from tqdm import tqdm
 from jobs.runtime import remote
 from jobs.runtime.errors import UsageError
 from jobs.runtime.names import short_names
-from srgan import SCALE
-from srgan.evaluation import SMALLEST_SIDE, Upscale, bicubic, resize, upscale_with
-from srgan.image_folder import read_images
-from srgan.lpips import find_lpips
-from srgan.upscaling.model_choice import read_model
-from srgan.upscaling.networks import decode_network
-from studies.measure import lacks_measures, measure
-from studies.study import (
+from mos_study.measure import lacks_measures, measure
+from mos_study.study import (
     NEAREST,
     ORIGINAL,
     PICTURES,
@@ -32,6 +26,12 @@ from studies.study import (
     read_study,
     write_study,
 )
+from srgan import SCALE
+from srgan.evaluation import SMALLEST_SIDE, Upscale, bicubic, resize, upscale_with
+from srgan.image_folder import read_images
+from srgan.lpips import find_lpips
+from srgan.upscaling.model_choice import read_model
+from srgan.upscaling.networks import decode_network
 
 FEWEST_IMAGES = 3
 FEWEST_METHODS = 2

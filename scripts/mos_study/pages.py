@@ -27,10 +27,10 @@ from flask import (
     url_for,
 )
 
-from studies.order import trials_for_a_rater
-from studies.store import NameTakenError, RatingStore
-from studies.study import NEAREST, ORIGINAL, REFERENCES, Study
-from studies.texts import LANGUAGES
+from mos_study.order import trials_for_a_rater
+from mos_study.store import NameTakenError, RatingStore
+from mos_study.study import NEAREST, ORIGINAL, REFERENCES, Study
+from mos_study.texts import LANGUAGES
 
 SERVED = "served study"
 RATER_COOKIE, LANGUAGE_COOKIE = "rater", "language"
