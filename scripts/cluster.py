@@ -30,10 +30,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clusters.node import MASTER, Node, address_towards
-from clusters.remote import ask_node, send_checkout
-
-from jobs.runtime.cluster_state import (
+from jobs.runtime.cluster.node import MASTER, Node, address_towards
+from jobs.runtime.cluster.ssh import ask_node, send_checkout
+from jobs.runtime.cluster.state import (
     MASTER_FILE,
     ROOT,
     SECRET_FILE,
@@ -44,6 +43,7 @@ from jobs.runtime.cluster_state import (
     read_secret,
     write_secret,
 )
+from jobs.runtime.cluster.workers_file import Worker, read_workers
 from jobs.runtime.command import command
 from jobs.runtime.errors import (
     EXIT_OK,
@@ -54,7 +54,6 @@ from jobs.runtime.errors import (
     one_line,
 )
 from jobs.runtime.places import local_path
-from jobs.runtime.workers_file import Worker, read_workers
 
 LOG = logging.getLogger("cluster")
 EVERYWHERE = "0.0.0.0"

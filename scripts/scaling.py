@@ -26,8 +26,8 @@ from pathlib import Path
 
 from benchmarks.scaling_report import draw_chart, markdown, summarise
 from benchmarks.shapes import Shape, run_on
-from clusters.loopback import loopback_cluster
 
+from jobs.runtime.cluster.loopback import loopback_cluster
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_FAILED, EXIT_OK
 from jobs.runtime.files import ROOT

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters.loopback import loopback_cluster
 
+from jobs.runtime.cluster.loopback import loopback_cluster
 from lenet.idx import FILES, Digits, read_digits, write_images, write_labels
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,7 +26,7 @@ COMMAND_SECONDS = 120
 HOLDER = """
 import sys
 from pyspark import SparkConf, SparkContext
-from jobs.runtime.master import connection_properties
+from jobs.runtime.cluster.master import connection_properties
 conf = SparkConf().setMaster(sys.argv[1]).setAppName("holder").set("spark.ui.enabled", "false")
 conf.set("spark.cores.max", "1").set("spark.executor.memory", "900m")
 conf.setAll(connection_properties(sys.argv[1]).items())

@@ -14,7 +14,7 @@ import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JJavaError
 
-from jobs.runtime.cluster_state import new_secret
+from jobs.runtime.cluster.state import new_secret
 from jobs.runtime.security import ENCRYPTION, security_properties
 
 JARS = Path(pyspark.__file__).parent / "jars"

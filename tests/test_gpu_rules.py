@@ -10,13 +10,13 @@ from unittest import mock
 
 import pytest
 
-from jobs.runtime.cluster_state import MASTER_FILE, WORKERS_FILE
+from jobs.runtime.cluster.master import check_room
+from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE
+from jobs.runtime.cluster.workers_file import read_workers
 from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.gpu import device_of, rank_environment
-from jobs.runtime.master import check_room
 from jobs.runtime.profile import Cluster
 from jobs.runtime.ranks import _reason, plan_launch
-from jobs.runtime.workers_file import read_workers
 
 DISCOVER = Path(__file__).resolve().parents[1] / "scripts" / "discover_gpus.sh"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, spark_submit
 
+from jobs.runtime.cluster.workers_file import read_workers
 from jobs.runtime.errors import UsageError
 from jobs.runtime.options import read_toml
 from jobs.runtime.properties import parse_properties, read_profile
-from jobs.runtime.workers_file import read_workers
 
 ODD = (
     "spark.master=yarn\n",

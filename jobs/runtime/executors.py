@@ -9,8 +9,8 @@ from types import TracebackType
 
 from pyspark import SparkContext
 
+from jobs.runtime.cluster.master import hosts_without_executors
 from jobs.runtime.errors import UnavailableError
-from jobs.runtime.master import hosts_without_executors
 from jobs.runtime.profile import Cluster
 
 LOG = logging.getLogger(__name__)

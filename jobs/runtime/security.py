@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.runtime.workers_file import is_loopback
+from jobs.runtime.cluster.workers_file import is_loopback
 
 ENCRYPTION = {
     "spark.network.crypto.enabled": "true",

@@ -16,12 +16,12 @@ from urllib.parse import quote
 from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
 
+from jobs.runtime.cluster.master import check_room, connection_properties
 from jobs.runtime.errors import UnavailableError, one_line
 from jobs.runtime.executors import wait_for_executors
 from jobs.runtime.files import ROOT
 from jobs.runtime.gpu import PCI_ORDER
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
-from jobs.runtime.master import check_room, connection_properties
 from jobs.runtime.profile import Cluster
 from jobs.runtime.security import ENCRYPTION
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clusters.loopback import loopback_cluster
 from PIL import Image
 
 from benchmarks.baselines.upscale_network import UNAVAILABLE
 from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
+from jobs.runtime.cluster.loopback import loopback_cluster
 from jobs.runtime.files import ROOT
 from srgan.image_folder import read_images
 

@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable
 
-from jobs.runtime.cluster_state import cluster_folder, secret_for, started_workers
+from jobs.runtime.cluster.state import cluster_folder, secret_for, started_workers
 from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.profile import Cluster, mebibytes
 from jobs.runtime.security import security_properties

@@ -15,9 +15,9 @@ import secrets
 import socket
 from pathlib import Path
 
+from jobs.runtime.cluster.workers_file import Worker, read_workers
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.files import PRIVATE, ROOT, write_atomically
-from jobs.runtime.workers_file import Worker, read_workers
 
 MASTER_FILE = "master"
 WORKERS_FILE = "workers"

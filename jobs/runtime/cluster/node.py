@@ -24,11 +24,11 @@ from typing import Any
 
 import psutil
 
+from jobs.runtime.cluster.workers_file import Worker
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.files import PRIVATE, ROOT, write_atomically
 from jobs.runtime.security import security_properties
 from jobs.runtime.text import option_word
-from jobs.runtime.workers_file import Worker
 
 LOG4J_FILE = ROOT / "conf" / "log4j2-daemons.properties"
 DISCOVERY_SCRIPT = ROOT / "scripts" / "discover_gpus.sh"

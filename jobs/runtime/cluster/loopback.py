@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clusters.node import Node
-from jobs.runtime.cluster_state import MASTER_FILE, WORKERS_FILE, new_secret, write_secret
-from jobs.runtime.workers_file import Worker
+from jobs.runtime.cluster.node import Node
+from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE, new_secret, write_secret
+from jobs.runtime.cluster.workers_file import Worker
 
 ADDRESS = "127.0.0.1"
 

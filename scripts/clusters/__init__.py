@@ -1,1 +1,0 @@
-"""Starting and stopping a standalone Spark cluster; scripts/cluster.py is the way in."""
