@@ -50,7 +50,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
     train, test = read_digits(options.data, "train"), read_digits(options.data, "test")
     run.add_jars(bigdl.class_path())
     with ThreadPoolExecutor(1) as pool:
-        # While Spark starts, the driver's JVM has time to take the records.
+        # While Spark starts, the driver's JVM has time for what does not need it.
+        pool.submit(fused.prepare_jvm, options)
         records = pool.submit(
             lambda: (bigdl.load_records(train, options.shift), bigdl.load_records(test))
         )

@@ -66,6 +66,11 @@ def use_executors(count: int) -> None:
     singleton("utils.Engine").setNodeNumber(count)
 
 
+def use_replicas(count: int) -> None:
+    """Let an executor have so many replicas of a network; BigDL takes one for each core."""
+    singleton("utils.Engine").setCoreNumber(count)
+
+
 @dataclass(frozen=True)
 class Records:
     """Images and labels in the driver's JVM.

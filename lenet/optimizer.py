@@ -70,11 +70,17 @@ class Optimizer:
         self._network = network.value
         self._iterations = recipe.epochs * iterations_per_epoch(train.count, recipe.batch_size)
         is_fused = recipe.arithmetic == "fused"
-        self._trained = fused.fused_network(network) if is_fused else network.value
-        batcher = fused.batcher if is_fused else bigdl.batcher
+        threads = int(context.getConf().get("spark.task.cpus"))
+        if is_fused:
+            bigdl.use_replicas(1)
+        self._trained = fused.fused_network(network, threads) if is_fused else network.value
 
         def batches(records: bigdl.Records) -> Any:
-            return bigdl.batches(context, records, batcher(records, recipe.batch_size))
+            if is_fused:
+                transformer = fused.batcher(records, recipe.batch_size, threads)
+            else:
+                transformer = bigdl.batcher(records, recipe.batch_size)
+            return bigdl.batches(context, records, transformer)
 
         jvm = context._jvm.com.intel.analytics.bigdl.dllib.optim
         self._optimizer = jvm.DistriOptimizer(
@@ -155,7 +161,9 @@ class Optimizer:
     def _method(self, position: Position, factor: float) -> Any:
         recipe = self._recipe
         if self._has_velocity:
-            method = fused.momentum(recipe, factor, self._iterations, position.velocity)
+            method = fused.momentum(
+                recipe, factor, self._iterations, position.iteration, position.velocity
+            )
         else:
             method = SGD(
                 learningrate=recipe.learning_rate * factor,

@@ -74,8 +74,8 @@ class Summaries:
         Raises:
             DivergedError: one of them is no number; the message names the first.
         """
-        self._await(self._train, "Loss", last)
-        losses = {step: loss for step, loss in self.curve("Loss").items() if first < step <= last}
+        curve = self._await(self._train, "Loss", last)
+        losses = {step: loss for step, loss in curve.items() if first < step <= last}
         for step, loss in sorted(losses.items()):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -83,17 +83,17 @@ class Summaries:
                 )
         return statistics.fmean(losses.values())
 
-    def seconds(self, first: int, last: int, batch_size: int) -> float:
-        """DistriOptimizer's own time for the iterations after `first`, up to `last`."""
-        self._await(self._train, "Throughput", last)
-        rates = self.curve("Throughput").items()
-        return sum(batch_size / rate for step, rate in rates if first < step <= last)
+    def seconds(self, first: int, last: int, batch_size: int) -> list[float]:
+        """DistriOptimizer's own times for the iterations after `first`, up to `last`."""
+        rates = self._await(self._train, "Throughput", last)
+        return [batch_size / rates[step] for step in sorted(rates) if first < step <= last]
 
     def validation(self, tag: str, step: int) -> float:
         """ "Top1Accuracy" or "Loss" on the test records after an iteration."""
-        return self._await(self._validation, tag, step)
+        return self._await(self._validation, tag, step)[step]
 
-    def _await(self, summary: Any, tag: str, step: int) -> float:
+    def _await(self, summary: Any, tag: str, step: int) -> dict[int, float]:
+        """A curve that has a value at `step`."""
         # BigDL writes its summaries in a thread of their own, a moment after the iteration.
         deadline = time.monotonic() + WAIT_SECONDS
         why = ""
@@ -107,8 +107,8 @@ class Summaries:
                 continue
             values = {int(found): float(value) for found, value, _ in points}
             if step in values:
-                return values[step]
-            time.sleep(0.05)
+                return values
+            time.sleep(0.01)
         if shutil.disk_usage(self._folder).free < FULL_BYTES:
             reason = "No space left on device; make room, then run the same command again"
         else:

@@ -183,13 +183,14 @@ class Trainer:
         seconds = time.monotonic() - started
         last = after.iteration
         loss = self.summaries.mean_loss(first, last)
+        times = self.summaries.seconds(first, last, recipe.batch_size)
         entry: dict[str, Any] = {
             "epoch": after.epoch,
             "iteration": last,
             "learning_rate": optimizer.learning_rate(first, factor),
             "loss": loss,
             "seconds": seconds,
-            "iteration_seconds": self.summaries.seconds(last - 1, last, recipe.batch_size),
+            "iteration_seconds": times[-1],
             **optimizer.last_iteration_times(),
         }
         if whole:
@@ -206,8 +207,7 @@ class Trainer:
         self.state = {
             "epoch": after.epoch,
             "iteration": last,
-            "wall_clock_seconds": state["wall_clock_seconds"]
-            + self.summaries.seconds(first, last, recipe.batch_size),
+            "wall_clock_seconds": state["wall_clock_seconds"] + sum(times),
             "learning_rate_factor": factor,
             "history": [*state["history"], entry],
         }

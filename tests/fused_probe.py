@@ -47,11 +47,11 @@ def main(run_folder: str, output: str) -> None:
     conf = SparkConf().set("spark.driver.host", "127.0.0.1").set("spark.ui.enabled", "false")
     for key, value in bigdl.spark_properties(2).items():
         conf.set(key, value)
-    bigdl.start_engine(fused.PlainContext(conf=conf))
+    bigdl.start_engine(fused.TrainingContext(conf=conf))
     callBigDlFunc("float", "setModelSeed", 5)
     standard = build_network("lenet5")
-    ours = fused.fused_network(standard)
-    replica = fused.fused_network(standard)
+    ours = fused.fused_network(standard, threads=2)
+    replica = fused.fused_network(standard, threads=2)
     random = np.random.default_rng(1)
     found: dict[str, Any] = {}
 

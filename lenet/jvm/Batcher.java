@@ -6,13 +6,12 @@ import com.intel.analytics.bigdl.dllib.feature.dataset.Transformer;
 import com.intel.analytics.bigdl.dllib.tensor.Tensor;
 import java.util.SplittableRandom;
 import java.util.concurrent.ThreadLocalRandom;
-import java.util.stream.IntStream;
 import scala.collection.AbstractIterator;
 import scala.collection.Iterator;
 import scala.reflect.ClassTag;
 
 /**
- * Makes normalised mini-batches of 28 x 28 pixels of byte records, in one pass, on all cores.
+ * Makes normalised mini-batches of 28 x 28 pixels of byte records, in one pass, on several threads.
  *
  * <p>Of larger images it takes a part, at a place drawn anew each time; as with BigDL's
  * GreyImgCropper, that is never the last place. A batch lives until the next one is asked for,
@@ -22,6 +21,7 @@ public class Batcher implements Transformer {
     private static final int SIDE = 28;
     private static final int PIXELS = SIDE * SIDE;
 
+    private final int threads;
     private final int size;
     private final int side;
     private final float[] normalised = new float[256];
@@ -30,6 +30,7 @@ public class Batcher implements Transformer {
     private final Tensor labels;
 
     /**
+     * @param threads that share a batch, at least 1
      * @param size records of a batch on this executor; the last of a pass may have fewer
      * @param side rows and columns of a record, at least 28
      * @param mean of the pixels, 0 to 1
@@ -38,8 +39,9 @@ public class Batcher implements Transformer {
      * @param images an empty tensor, to be filled
      * @param labels another
      */
-    public Batcher(
-            int size, int side, float mean, float deviation, ClassTag tag, Tensor images, Tensor labels) {
+    public Batcher(int threads, int size, int side, float mean, float deviation, ClassTag tag,
+            Tensor images, Tensor labels) {
+        this.threads = threads;
         this.size = size;
         this.side = side;
         this.tag = tag;
@@ -69,18 +71,22 @@ public class Batcher implements Transformer {
         @Override
         public Object next() {
             ByteRecord[] taken = new ByteRecord[size];
-            int count = 0;
-            for (; count < size && records.hasNext(); count++) {
-                taken[count] = (ByteRecord) records.next();
+            int found = 0;
+            for (; found < size && records.hasNext(); found++) {
+                taken[found] = (ByteRecord) records.next();
             }
+            int count = found;
             images.resize(count, SIDE, SIDE);
             labels.resize(count);
             float[] pixels = (float[]) images.storage().array();
             float[] answers = (float[]) labels.storage().array();
             long seed = ThreadLocalRandom.current().nextLong();
-            IntStream.range(0, count).parallel().forEach(i -> {
-                answers[i] = taken[i].label();
-                copy(taken[i].data(), pixels, i * PIXELS, new SplittableRandom(seed + i));
+            int pieces = threads * Team.PIECES;
+            Team.run(threads, pieces, piece -> {
+                for (int i = count * piece / pieces; i < count * (piece + 1) / pieces; i++) {
+                    answers[i] = taken[i].label();
+                    copy(taken[i].data(), pixels, i * PIXELS, new SplittableRandom(seed + i));
+                }
             });
             return MiniBatch$.MODULE$.apply(images, labels, tag);
         }

@@ -36,10 +36,11 @@ final class FirstBlock {
         places = new short[capacity * VALUES];
     }
 
-    /** Computes images first to first + count - 1 of the batch into y, interleaved. */
-    void forward(Floats x, int first, int count, Floats weight, Floats bias, float[] y) {
+    /** Computes images first to first + count - 1, counted from an image of x, into y, interleaved. */
+    void forward(
+            Floats x, int from, int first, int count, Floats weight, Floats bias, float[] y) {
         for (int k = 0; k < count; k++) {
-            unfold(x, first + k);
+            unfold(x, from + first + k);
             MKL.vsgemm('n', 'n', PLACES, MAPS, WEIGHTS, 1f, patches, 0, MAP,
                     weight.array, weight.offset, WEIGHTS, 0f, maps, 0, MAP);
             Pooling.forward(maps, 0, MAPS, MAP, ROW, 1, SIDE, bias,
@@ -54,7 +55,7 @@ final class FirstBlock {
     }
 
     /** Takes the gradient of a tile's y, which it changes; the image's is not computed. */
-    void backward(Floats x, int first, int count, float[] y, float[] dy) {
+    void backward(Floats x, int start, int first, int count, float[] y, float[] dy) {
         Vectors.tanhBackward(dy, y, first * VALUES, VALUES * count);
         for (int value = 0; count < TILE && value < VALUES; value++) {
             biasSums[value * TILE] += Vectors.sum(dy, value * count, count);
@@ -68,7 +69,7 @@ final class FirstBlock {
             for (int value = 0; value < VALUES; value++) {
                 maps[places[from + value]] = dy[value * count + k];
             }
-            unfold(x, first + k);
+            unfold(x, start + first + k);
             MKL.vsgemm('t', 'n', PADDED_WEIGHTS, MAPS, PLACES, 1f, patches, 0, MAP,
                     maps, 0, MAP, 1f, weightSums, 0, PADDED_WEIGHTS);
         }

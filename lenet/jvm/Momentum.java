@@ -24,6 +24,7 @@ public class Momentum extends SGD {
     private final double momentum;
     private final int iterations;
     private final int parts;
+    private int done;
     private final float[] before;
     private transient float[] velocity;
 
@@ -33,24 +34,30 @@ public class Momentum extends SGD {
      * @param momentum share of the velocity that is kept, 0 to 1
      * @param iterations until the learning rate, falling linearly, is zero; 0: by decay
      * @param parts executors
+     * @param done iterations before the first with this optimiser
      * @param before the velocity to start with, as long as the parameters, or empty for zero
      * @param tag of floats
      * @param floats BigDL's arithmetic of floats
      */
     public Momentum(double firstRate, double decay, double momentum, int iterations, int parts,
-            float[] before, ClassTag tag, TensorNumeric floats) {
+            int done, float[] before, ClassTag tag, TensorNumeric floats) {
         super(firstRate, decay, 0.0, momentum, 0.0, true, new SGD.Default(), null, null, tag, floats);
         this.firstRate = firstRate;
         this.decay = decay;
         this.momentum = momentum;
         this.iterations = iterations;
         this.parts = parts;
+        this.done = done;
         this.before = before;
     }
 
+    /** Of the driver's current iteration; executors count their updates themselves. */
     @Override
     public double getLearningRate() {
-        int done = (Integer) state().apply("neval") - 1;
+        return rate((Integer) state().apply("neval") - 1);
+    }
+
+    private double rate(int done) {
         if (iterations > 0) {
             return firstRate * (iterations - done) / iterations;
         }
@@ -74,7 +81,8 @@ public class Momentum extends SGD {
         if (velocity == null) {
             velocity = start(weights.length);
         }
-        float rate = (float) getLearningRate();
+        float rate = (float) rate(done);
+        done++;
         float kept = (float) momentum;
         float[] w = weights.array;
         float[] g = gradient.array;
