@@ -8,18 +8,50 @@ import hashlib
 import io
 import logging
 import pickle
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import Tensor
 
 from srgan import storage
 from srgan.errors import BadDataError, MissingDataError
 from srgan.listing import list_folder
+from srgan.recipe import PhaseName
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".pt"
 CHECKSUM_SUFFIX = ".sha256"
+
+
+class PhaseState(TypedDict):
+    """What a phase goes on from."""
+
+    networks: dict[str, dict[str, Any]]
+    """State dicts by the networks' names; likewise of the optimisers."""
+    average: dict[str, Tensor]
+    """The state dict of the generator's moving average."""
+    optimisers: dict[str, dict[str, Any]]
+
+
+class _EarlierState(TypedDict, total=False):
+    best_psnr_y: dict[str, float]
+    """Instead of `best`."""
+
+
+class TrainingState(PhaseState, _EarlierState):
+    """What a checkpoint holds."""
+
+    phase: PhaseName
+    step: int
+    """Steps of the phase that are done."""
+    options: dict[str, Any]
+    """Of the recipe that trained so far."""
+    best: dict[str, tuple[str, float]]
+    """Of each phase: a metric, and its value in the evaluation that was best."""
+    learning_rate_factor: float
+    rng: Tensor
+    """torch's on the first rank."""
 
 
 class Checkpoints:
@@ -30,7 +62,7 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
 
-    def save(self, phase_number: int, phase: str, step: int, state: dict[str, Any]) -> str:
+    def save(self, phase_number: int, phase: str, step: int, state: TrainingState) -> str:
         """Save a state after a number of steps of a phase, drop old ones, return the path."""
         name = f"{phase_number}-{phase}-{step:09d}{SUFFIX}"
         buffer = io.BytesIO()
@@ -87,7 +119,7 @@ class Checkpoints:
         storage.remove(path + CHECKSUM_SUFFIX)
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode(data: bytes) -> TrainingState:
     """The state in a checkpoint, on the CPU; tensors and plain values only, nothing executed.
 
     Raises:

@@ -5,13 +5,14 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from srgan.balance import SHARE, BalanceWatch, with_shares
 from srgan.batches import CropSampler
+from srgan.checkpoint import TrainingState
 from srgan.distributed import Ranks
 from srgan.errors import DivergedError
 from srgan.evaluation import upscale_with
@@ -227,11 +228,11 @@ class PhaseLoop:
     def _save(self, done: int) -> None:
         if self._setup.folder is None:
             return
-        state: dict[str, Any] = {
+        state: TrainingState = {
             "phase": self._phase.name,
             "step": done,
             "options": self._setup.options.model_dump(),
-            "best": {name: tuple(best) for name, best in self._best.items()},
+            "best": {name: (one.metric, one.value) for name, one in self._best.items()},
             "learning_rate_factor": self._setup.learning_rate_factor,
             "rng": torch.get_rng_state(),
             **self._phase.state_dict(),

@@ -7,7 +7,6 @@ discriminator against each other.
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from srgan.balance import gradient_powers
 from srgan.batches import Batch
+from srgan.checkpoint import PhaseState
 from srgan.distributed import Ranks
 from srgan.losses import adversarial_loss, discriminator_losses
 from srgan.models import build_discriminator, build_model
@@ -76,7 +76,7 @@ class Phase(ABC):
             optimiser.step()
         self.average.update(self.networks["generator"], step)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> PhaseState:
         """Everything a later run needs to go on from here."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
@@ -84,7 +84,7 @@ class Phase(ABC):
             "optimisers": {name: item.state_dict() for name, item in self._optimisers.items()},
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: PhaseState) -> None:
         """Go on from the state that state_dict returned."""
         for name, network in self.networks.items():
             network.load_state_dict(state["networks"][name])

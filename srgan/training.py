@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from srgan.batches import CropSampler
-from srgan.checkpoint import decode
+from srgan.checkpoint import TrainingState, decode
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
@@ -44,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 SLOWER = 0.1
 """What the learning rate is multiplied by, once, when a loss is not finite."""
-
-State = dict[str, Any]
-"""A checkpoint's content; see PhaseLoop and Phase.state_dict."""
 
 GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
 ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm")
@@ -140,7 +137,7 @@ def train(
 
 
 def _run_from(
-    start: tuple[State | None, Weights | None],
+    start: tuple[TrainingState | None, Weights | None],
     setup: TrainingSetup,
     content: nn.Module | None,
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
@@ -170,7 +167,7 @@ def _run_from(
 
 def _run_phases(
     setup: TrainingSetup,
-    state: State | None,
+    state: TrainingState | None,
     weights: Weights | None,
     content: nn.Module | None,
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
@@ -201,7 +198,7 @@ def _run_phases(
 
 def _starting_point(
     options: Recipe, folder: TrainingOutput | None, ranks: Ranks, fresh: bool
-) -> tuple[State | None, Weights | None]:
+) -> tuple[TrainingState | None, Weights | None]:
     """The newest checkpoint, if there is one, and the generator to start a phase from.
 
     Only the first rank reads; the others may be on machines without the run folder.
@@ -242,7 +239,7 @@ def _starting_point(
     return state, state["average"]
 
 
-def _best_so_far(state: State) -> dict[str, Best]:
+def _best_so_far(state: TrainingState) -> dict[str, Best]:
     """The best evaluation of each phase; earlier versions kept its PSNR alone."""
     if "best" not in state:
         return {name: Best("psnr_y", psnr) for name, psnr in state["best_psnr_y"].items()}

@@ -1,11 +1,9 @@
 """What the first rank of a training writes into its run folder."""
 
-from typing import Any
-
 import numpy as np
 
 from srgan import storage
-from srgan.checkpoint import Checkpoints
+from srgan.checkpoint import Checkpoints, TrainingState
 from srgan.comparison import comparison, contact_sheet, png
 from srgan.events import EventLog
 from srgan.export import ModelDescription, save_generator
@@ -70,7 +68,7 @@ class TrainingOutput:
         )
         save_generator(self.model_path(phase.name, best), phase.average.network, description)
 
-    def save_checkpoint(self, phase: Phase, step: int, state: dict[str, Any]) -> None:
+    def save_checkpoint(self, phase: Phase, step: int, state: TrainingState) -> None:
         """Write all that a later run needs, and let others see the events so far."""
         self.checkpoints.save(phase.number, phase.name, step, state)
         self.events.flush()
