@@ -23,7 +23,7 @@ class Recipe(BaseModel):
         description="fused: lenet5 as one module, and batches, of our own; bigdl: BigDL's layers "
         "and transformers, on a Spark that inspects every closure",
     )
-    epochs: int = Field(8, ge=1, description="passes over the training set")
+    epochs: int = Field(12, ge=1, description="passes over the training set")
     max_iterations: int = Field(
         0, ge=0, description="end after this many iterations, 0: only after the epochs"
     )

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.charts import BLUE, GREY, ORANGE
 from jobs.runtime.files import ROOT
+from lenet.recipe import Recipe
 
 BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
 # The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
@@ -43,12 +44,13 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         *("--max-iterations", str(options.seed_iterations)),
     )
     large = ("--batch-size", str(LARGE_BATCH), "--epochs", str(SHORT_EPOCHS))
+    recipe = Recipe()
     bigdl, torch = ROOT / "jobs/train_lenet.py", BASELINES / "train_torch_lenet.py"
     sides: dict[str, Callable[[Path], dict[str, Any]]] = {
         "seed": lambda run_dir: _submit(options, bigdl, run_dir, *seed),
         "tuned": lambda run_dir: _submit(options, bigdl, run_dir),
         "ddp": lambda run_dir: _submit(options, torch, run_dir),
-        "plain": lambda run_dir: _plain(options, run_dir, 512, 8),
+        "plain": lambda run_dir: _plain(options, run_dir, recipe.batch_size, recipe.epochs),
         "tuned-2048": lambda run_dir: _submit(options, bigdl, run_dir, *large),
         "ddp-2048": lambda run_dir: _submit(options, torch, run_dir, *large),
         "plain-2048": lambda run_dir: _plain(options, run_dir, LARGE_BATCH, SHORT_EPOCHS),
