@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from benchmarks.charts import BLUE
-from benchmarks.measured import run_measured
+from benchmarks.submitted import Submitted, spark_submit, submit
 from jobs.runtime.files import ROOT
 from srgan.image_folder import read_images
 
@@ -64,21 +64,31 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return report
 
 
-def _submit(options: argparse.Namespace, job: str, run_dir: Path, *more: object) -> dict[str, Any]:
-    command = [
-        *("spark-submit", "--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
-        *(("--master", options.master) if options.master else ()),
-        *(str(ROOT / "jobs" / job), "--run-dir", str(run_dir), "--fresh", *map(str, more)),
-    ]
-    measured = run_measured(command)
-    result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
-    return {**result, "peak_bytes": measured.peak_bytes}
+def _submit(
+    options: argparse.Namespace,
+    job: str,
+    run_dir: Path,
+    *more: object,
+    memory_of: str | None = None,
+) -> Submitted:
+    done = submit(
+        ROOT / "jobs" / job,
+        run_dir,
+        ("--fresh", *more),
+        profile=options.profile,
+        master=options.master,
+        memory_of=memory_of,
+    )
+    if done.code:
+        sys.exit(done.code)
+    return done
 
 
 def _lenet(options: argparse.Namespace, work: Path, batch_size: int) -> dict[str, Any]:
     more = ("--data", options.data, "--batch-size", batch_size, "--epochs", 3)
     run_dir = work / f"batch-{batch_size}"
-    metrics = _submit(options, "train_lenet.py", run_dir, *more, "--max-iterations", 150)["metrics"]
+    done = _submit(options, "train_lenet.py", run_dir, *more, "--max-iterations", 150)
+    metrics = done.result["metrics"]
     return {
         "batch_size": batch_size,
         "rate": metrics["records_per_second"],
@@ -113,12 +123,13 @@ def _upscale(options: argparse.Namespace, work: Path, megapixels: float) -> dict
     Image.fromarray(source).resize(size, Image.Resampling.BICUBIC).save(work / name / "image.png")
     shutil.rmtree(work / f"{name}-out", ignore_errors=True)
     words = ("--input", work / name, "--output", work / f"{name}-out")
-    result = _submit(options, "upscale.py", work / f"{name}-run", *words)
+    done = _submit(options, "upscale.py", work / f"{name}-run", *words, memory_of="")
+    rate = done.result["metrics"]["megapixels_per_second"]
     return {
         "megapixels": megapixels,
-        "rate": result["metrics"]["megapixels_per_second"],
-        "seconds": 16 * megapixels / result["metrics"]["megapixels_per_second"],
-        "peak_memory_bytes": result["peak_bytes"],
+        "rate": rate,
+        "seconds": 16 * megapixels / rate,
+        "peak_memory_bytes": done.peak_bytes,
     }
 
 
@@ -138,11 +149,8 @@ def _executors(options: argparse.Namespace, work: Path) -> Rows:
 
 
 def _empty_jobs(options: argparse.Namespace) -> Rows:
-    command = [
-        *("spark-submit", "--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
-        *(("--master", options.master) if options.master else ()),
-        *(str(PROBES / "empty_jobs.py"), TASKS),
-    ]
+    words = spark_submit(options.profile, options.master)
+    command = [*words, str(PROBES / "empty_jobs.py"), TASKS]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     milliseconds = json.loads(done.stdout.strip().splitlines()[-1])
     return [

@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from benchmarks.charts import BLUE, GREY, ORANGE
+from benchmarks.submitted import submit
 from jobs.runtime.files import ROOT
 from lenet.recipe import Recipe
 
@@ -78,16 +79,11 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _submit(options: argparse.Namespace, job: Path, run_dir: Path, *more: str) -> dict[str, Any]:
-    command = [
-        "spark-submit",
-        *("--properties-file", str(ROOT / "conf" / f"{options.profile}.conf")),
-        *(("--master", options.master) if options.master else ()),
-        *(str(job), "--data", options.data, "--run-dir", str(run_dir), "--fresh", *more),
-    ]
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
+    words = ("--data", options.data, "--fresh", *more)
+    done = submit(job, run_dir, words, profile=options.profile, master=options.master)
+    if done.code:
+        sys.exit(done.code)
+    return dict(done.result)
 
 
 def _plain(

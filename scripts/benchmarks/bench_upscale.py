@@ -7,7 +7,6 @@ baselines/upscale_network.py).
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
@@ -24,6 +23,7 @@ from PIL import Image
 from benchmarks.baselines.upscale_network import UNAVAILABLE
 from benchmarks.charts import bars_of
 from benchmarks.measured import Measured, run_measured
+from benchmarks.submitted import submit
 from jobs.runtime.cluster.loopback import loopback_cluster
 from jobs.runtime.files import ROOT
 from srgan.image_folder import read_images
@@ -109,17 +109,17 @@ def _write_pictures(folder: Path, count: int) -> float:
 
 def _upscale(work: Path, master: str, executors: int, name: str) -> tuple[float, int]:
     """Output megapixels a second, and bytes of the largest task."""
-    run_dir = work / f"run-{name}"
-    command = [
-        *("spark-submit", "--properties-file", str(ROOT / "conf/lab-2pc.conf")),
-        *("--master", master, "--executor-cores", "1", "--total-executor-cores", str(executors)),
-        *(str(ROOT / "jobs/upscale.py"), "--input", str(work / "pictures")),
-        *("--output", str(work / f"out-{name}"), "--run-dir", str(run_dir)),
-    ]
-    environment = {**os.environ, "SPARK_CLUSTER_FOLDER": str(work / "cluster")}
-    measured = run_measured(command, environment, of="deploy.worker.Worker")
-    metrics = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["metrics"]
-    return metrics["megapixels_per_second"], measured.peak_bytes
+    done = submit(
+        ROOT / "jobs" / "upscale.py",
+        work / f"run-{name}",
+        ("--input", work / "pictures", "--output", work / f"out-{name}"),
+        profile="lab-2pc",
+        master=master,
+        conf=("--executor-cores", 1, "--total-executor-cores", executors),
+        environment={"SPARK_CLUSTER_FOLDER": str(work / "cluster")},
+        memory_of="deploy.worker.Worker",
+    )
+    return done.result["metrics"]["megapixels_per_second"], done.peak_bytes
 
 
 def _plain(folder: Path) -> Measured:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.runtime.errors import EXIT_OK
+from benchmarks.submitted import submit
 from jobs.runtime.files import ROOT
-from jobs.runtime.run_folder import RESULT_FILE
 
 LOG = logging.getLogger("scaling")
 
@@ -80,18 +76,15 @@ def run_on(
         run_dir: the job's run folder.
         environment: further environment variables.
     """
-    command = [
-        "spark-submit",
-        *("--properties-file", str(ROOT / "conf" / f"{profile}.conf"), "--master", master),
-        *("--executor-cores", str(shape.cores), "--total-executor-cores", str(shape.total)),
-        *(str(ROOT / "jobs" / f"{job}.py"), *options, "--run-dir", str(run_dir)),
-    ]
     LOG.info("%s on %s: running", job, shape)
-    code = subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
-    try:
-        result = json.loads((run_dir / RESULT_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        result = {}
-    if code == EXIT_OK and result.get("status") != "ok":
-        code = 1
-    return Outcome(shape, code, result)
+    done = submit(
+        ROOT / "jobs" / f"{job}.py",
+        run_dir,
+        options,
+        profile=profile,
+        master=master,
+        conf=("--executor-cores", shape.cores, "--total-executor-cores", shape.total),
+        environment=environment,
+        shows=True,
+    )
+    return Outcome(shape, done.code, done.result)
