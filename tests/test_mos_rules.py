@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sqlite3
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from reports.page import render_page
 from reports.text import render_text
 from scipy import stats
 from small_study import make_study, run_mos
+from srgan_samples import write_samples
 
 
 def study_of(images: int, methods: list[str]) -> Study:
@@ -296,3 +298,19 @@ def test_the_report_shows_studies(tmp_path: Path) -> None:
     assert f"{np.mean(measured):.2f} dB" in page and f"{np.mean(measured):.2f} dB" in text
     (tmp_path / "mos" / "study.json").write_text("{")
     assert "What people say" not in render_page(tmp_path)
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    """Of the study, the image set and the pictures."""
+    study, images = (tmp_path / os.fsdecode(name) for name in (b"st\xfcdy", b"p\xefcs"))
+    write_samples(images, 3, side=64)
+    for file in list(images.iterdir()):
+        file.rename(images / (file.stem + os.fsdecode(b"\xe4.png")))
+    for _ in range(2):
+        done = run_mos(
+            "prepare", "--study", study, "--runs", "bicubic,original", "--images", images
+        )
+        assert done.returncode == 0, done.stderr
+    assert {image.set for image in read_study(study).images} == {"p\\xefcs"}
+    done = run_mos("results", "--study", study)
+    assert done.returncode == 0, done.stderr

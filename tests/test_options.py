@@ -34,6 +34,7 @@ def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
         (["--batch-size", "-8"], ["--batch-size"]),
         (["--learning-rate", "nan"], ["--learning-rate", "finite"]),
         (["--network", "alexnet"], ["--network", "lenet5"]),
+        (["--data", "/srv/f\N{REPLACEMENT CHARACTER}"], ["--data", "hands over no name", "ln -s"]),
         (["--config", "/nowhere.toml"], ["/nowhere.toml", "No such file"]),
         (["--learning-rate-decay", "0.1"], ["--learning-rate-schedule inverse"]),
     ],

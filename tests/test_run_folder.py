@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,10 @@ def test_default_folders_do_not_collide(tmp_path: Path, monkeypatch: pytest.Monk
     first, second = RunFolder.open("job", None), RunFolder.open("job", None)
     assert first.path != second.path
     assert first.path.parent == tmp_path / "runs" / "job"
+
+
+def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xfcn")
+    with pytest.raises(UsageError, match=r"--run-dir .*r\\xfcn: Java cannot write"):
+        RunFolder.open("job", str(folder))
+    assert not folder.exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
 
 from jobs.runtime.errors import exit_code_of, one_line
+from jobs.runtime.text import as_text
 
 Parameters = ParamSpec("Parameters")
 
@@ -26,12 +28,15 @@ def command(name: str) -> Callable[[Callable[Parameters, int]], Callable[Paramet
     def decorate(main: Callable[Parameters, int]) -> Callable[Parameters, int]:
         @wraps(main)
         def guarded(*arguments: Parameters.args, **options: Parameters.kwargs) -> int:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # Names of files need not be text.
+                sys.stdout.reconfigure(errors="backslashreplace")
             try:
                 return main(*arguments, **options)
             except Exception as error:
                 if not hasattr(error, "exit_code") and not isinstance(error, OSError):
                     raise
-                print(f"{name}: error: {one_line(error)}", file=sys.stderr)
+                print(as_text(f"{name}: error: {one_line(error)}"), file=sys.stderr)
                 return exit_code_of(error)
 
         return guarded

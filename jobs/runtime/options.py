@@ -23,6 +23,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+# What Java, through which spark-submit hands words over, makes of bytes that are no UTF-8.
+LOST = "\N{REPLACEMENT CHARACTER}"
+
 
 class JobOptions(BaseModel):
     """What every job understands; the options of a job derive from this."""
@@ -56,11 +59,18 @@ def parse_options(
     """The options that `argv` and the file it names after --config stand for.
 
     Raises:
-        UsageError: an unknown, ill-typed or out-of-range option, or an unreadable file.
+        UsageError: an unknown, ill-typed or out-of-range option, an unreadable file, or a name of
+            which spark-submit has lost letters.
         SystemExit: after --help, with code 0.
     """
     parser = _parser(model, job, description)
     given = vars(parser.parse_args(list(argv)))
+    for name, value in given.items():
+        if isinstance(value, str) and LOST in value:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: spark-submit hands over no name that is not "
+                "UTF-8; rename it, or make a link to it: ln -s"
+            )
     config = given.pop("config")
     from_file = _read_config(model, config) if config else {}
     try:

@@ -28,6 +28,7 @@ from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.files import write_atomically
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.strict_json import to_json
+from jobs.runtime.text import as_text, in_one_line
 
 LOG = logging.getLogger(__name__)
 
@@ -64,9 +65,16 @@ class RunFolder:
         Raises:
             BusyError: another run holds it.
             JobError: it cannot be created or written.
+            UsageError: its name is no text.
         """
         url = remote.plain_path(run_dir) if run_dir else _new_folder(job)
         path = _staging_folder(url) if remote.is_remote(url) else Path(url).absolute()
+        for name in (url, str(path)):
+            if as_text(name) != name:
+                raise UsageError(
+                    f"--run-dir {in_one_line(name)}: Java cannot write into a folder whose name "
+                    "is no UTF-8; choose another"
+                )
         locks = [FolderLock(str(path), LOCK_FILE, "--run-dir")]
         folder = cls(path, url if remote.is_remote(url) else str(path), locks)
         if remote.is_remote(url):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from jobs.runtime import remote
 from jobs.runtime.errors import UsageError
 from jobs.runtime.names import short_names
+from jobs.runtime.text import as_text
 from mos_study.measure import lacks_measures, measure
 from mos_study.study import (
     NEAREST,
@@ -66,7 +67,8 @@ def prepare(
             study = measure(folder, study, lpips)
             write_study(folder, study)
         return study
-    methods = short_names(sources, "--runs")
+    # Names of files need not be text; those in a study are.
+    methods = [as_text(name) for name in short_names(sources, "--runs")]
     for method, source in zip(methods, sources, strict=True):
         if method in REFERENCES and source != method:
             raise UsageError(f"--runs {source}: give it another name, {method} has a meaning here")
@@ -79,7 +81,7 @@ def prepare(
     }
     upscales[NEAREST] = _nearest
     images = [
-        (StudyImage(set=set_name, name=image.name), image.pixels)
+        (StudyImage(set=as_text(set_name), name=as_text(image.name)), image.pixels)
         for set_name, path in zip(short_names(folders, "--images"), folders, strict=True)
         for image in read_images(path, SMALLEST_SIDE, LARGEST_PIXELS).usable
     ]
@@ -92,8 +94,8 @@ def prepare(
         token=secrets.token_urlsafe(16),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         methods=methods,
-        sources=list(sources),
-        folders=folders,
+        sources=[as_text(source) for source in sources],
+        folders=[as_text(path) for path in folders],
         images=[image for image, _ in images],
         calibration=[0, len(images) // 2],
     )
@@ -107,7 +109,8 @@ def prepare(
 
 def _same_study(folder: Path, sources: Sequence[str], folders: Sequence[str]) -> Study:
     study = read_study(folder)
-    if study.sources != list(sources) or study.folders != list(folders):
+    wanted = [as_text(source) for source in sources], [as_text(path) for path in folders]
+    if (study.sources, study.folders) != wanted:
         raise UsageError(
             f"--study {folder} holds a study of {','.join(study.sources)} on "
             f"{','.join(study.folders)}; choose another folder"
