@@ -34,13 +34,14 @@ from jobs.runtime.run_folder import LOG_FILE, RunFolder
 from jobs.runtime.stop import StopSignal
 from jobs.runtime.strict_json import plain
 from jobs.runtime.temporary import prepare_temporary_folder
-from jobs.runtime.terminal import print_error
+from jobs.runtime.terminal import print_error, prints_to_terminal
 
 LOG = logging.getLogger(__name__)
-# For log.txt alone: the terminal gets one line.
+# For log.txt alone: the terminal gets a shorter line.
 TRACEBACKS = logging.getLogger("traceback")
+OPTIONS = logging.getLogger("options")
 # Whose records are for the terminal, too.
-ROOMS = ("jobs", "lenet", "srgan")
+OWN_PACKAGES = ("jobs", "lenet", "srgan")
 
 PACKAGES = ("pyspark", "bigdl-dllib-spark3", "numpy", "pillow", "torch", "torchvision")
 # How a run is carried out, not what it computes: these may differ when it is continued.
@@ -168,7 +169,7 @@ def _run(
 
     _log_to(folder.path / LOG_FILE)
     folder.write_options(stored)
-    LOG.info("%s: %s", name, " ".join(f"{key}={value}" for key, value in stored.items()))
+    _say_options(name, stored, defaults)
     begin = datetime.now(timezone.utc)
     run = Run(name, options, folder)
     run.stop.listen()
@@ -230,13 +231,24 @@ def _log_to(path: Path) -> None:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     screen = logging.StreamHandler(sys.stdout)
     screen.setFormatter(logging.Formatter("%(message)s"))
-    screen.addFilter(lambda record: record.name.partition(".")[0] in ROOMS)
+    screen.addFilter(lambda record: record.name.partition(".")[0] in OWN_PACKAGES)
     # A full disk is said once, by the work itself.
     logging.raiseExceptions = False
     logging.basicConfig(level=logging.WARNING, handlers=[file, screen], force=True)
-    for room in ROOMS:
-        logging.getLogger(room).setLevel(logging.INFO)
+    for package in (*OWN_PACKAGES, OPTIONS.name):
+        logging.getLogger(package).setLevel(logging.INFO)
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
+
+
+def _say_options(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Log all options; whoever is at a terminal sees those that are not at their default."""
+    words = {key: f"{key}={value}" for key, value in options.items()}
+    if not prints_to_terminal():
+        LOG.info("%s: %s", name, " ".join(words.values()))
+        return
+    changed = [word for key, word in words.items() if options[key] != plain(defaults.get(key))]
+    print(f"{name}: {' '.join(changed) or 'all options at their defaults'}", flush=True)
+    OPTIONS.info("%s: %s", name, " ".join(words.values()))
 
 
 def _print_table(rows: Sequence[tuple[str, str]]) -> None:

@@ -37,5 +37,16 @@ def open_terminal() -> TextIO | None:
     return None
 
 
+def prints_to_terminal() -> bool:
+    """Whether what is printed to stdout is read by a person as it comes."""
+    if not _under_spark_submit():
+        return sys.stdout.isatty()
+    try:
+        with open(f"/proc/{os.getppid()}/fd/1", "a", encoding="utf-8") as terminal:
+            return terminal.isatty()
+    except OSError:
+        return False
+
+
 def _under_spark_submit() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
