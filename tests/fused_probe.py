@@ -1,15 +1,17 @@
 """Run by spark-submit from test_lenet_fused.py: our classes of the JVM beside BigDL's own.
 
-spark-submit tests/fused_probe.py RUN_FOLDER OUTPUT.npz
+spark-submit tests/fused_probe.py RUN_FOLDER DATA SAME_RUN OUTPUT.npz
 
 Both networks, with the same weights, compute the same batches: at odd sizes, from the middle of a
 larger tensor as DistriOptimizer's replicas get them, with weights each in a tensor of its own and
 all in one storage, and by a replica that shares another's weights. Also stored: weights and
-velocity of each snapshot in the run folder.
+velocity of each snapshot in the run folder; and of SAME_RUN, whose batches are all alike, the
+weights at its end beside those that its recipe's steps by hand arrive at.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from typing import Any
 import numpy as np
 from bigdl.dllib.nn.criterion import ClassNLLCriterion
 from bigdl.dllib.utils.common import callBigDlFunc
+from numpy.typing import NDArray
 from pyspark import SparkConf
 
 from jobs.runtime.spark import add_jars
 from lenet import bigdl, fused
-from lenet.network import build_network
+from lenet.idx import read_digits
+from lenet.network import DEVIATION, MEAN, build_network
+from lenet.recipe import Recipe
 from lenet.snapshots import load_model, load_velocity
 from lenet.tensors import to_numpy, to_tensor
 
@@ -41,7 +46,22 @@ def one_pass(network: Any, criterion: Any, images: Any, labels: Any) -> dict[str
     return {"scores": to_numpy(scores), "loss": np.float32(loss), **found}
 
 
-def main(run_folder: str, output: str) -> None:
+def steps_by_hand(recipe: Recipe, count: int, images: Any, labels: Any) -> NDArray[np.float32]:
+    """The weights after `count` steps on one batch: Nesterov's momentum, a rate that falls to 0."""
+    callBigDlFunc("float", "setModelSeed", recipe.seed)
+    network = fused.fused_network(build_network(recipe.network), threads=2)
+    weights = to_numpy(network.getParameters()._1()).copy()
+    velocity = np.zeros_like(weights)
+    for step in range(count):
+        network.getParameters()._1().copy(to_tensor(weights))
+        one_pass(network, fused.log_loss(), images, labels)
+        gradient = to_numpy(network.getParameters()._2())
+        velocity = recipe.momentum * velocity + gradient
+        weights -= recipe.learning_rate_at(step, count) * (gradient + recipe.momentum * velocity)
+    return weights
+
+
+def main(run_folder: str, data: str, same_run: str, output: str) -> None:
     """Compute, and write what both say."""
     add_jars(bigdl.class_path())
     conf = SparkConf().set("spark.driver.host", "127.0.0.1").set("spark.ui.enabled", "false")
@@ -92,6 +112,14 @@ def main(run_folder: str, output: str) -> None:
         weights = load_model(str(snapshot)).value.getParameters()._1()
         found[f"{snapshot.name}/weights"] = to_numpy(weights)
         found[f"{snapshot.name}/velocity"] = load_velocity(snapshot)
+    recipe = Recipe(**json.loads((Path(same_run) / "options.json").read_text()))
+    digits = read_digits(data, "train")
+    pixels = digits.images[: recipe.batch_size].astype(np.float32) / 255
+    images = to_tensor((pixels - MEAN) / DEVIATION)
+    labels = to_tensor(digits.labels[: recipe.batch_size].astype(np.float32) + 1)
+    steps = recipe.epochs * len(digits) // recipe.batch_size
+    found["same/by hand"] = steps_by_hand(recipe, steps, images, labels)
+    found["same/trained"] = to_numpy(load_model(same_run).value.getParameters()._1())
     np.savez(output, **found)
 
 

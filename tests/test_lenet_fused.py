@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from build_jar import compile_classes
-from conftest import ROOT, StandaloneCluster, Submission, spark_submit
+from conftest import ROOT, StandaloneCluster, Submission, spark_submit, write_digits
 from faults import on
 from numpy.typing import NDArray
 
 from lenet.bigdl import JAR
+from lenet.idx import Digits, read_digits
 
 LOCAL = ("--master", "local[2]")
 # All records in every batch, none of them moved: the order does not matter.
@@ -33,12 +34,22 @@ def trained(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Subm
 
 @pytest.fixture(scope="module")
 def found(
-    trained: Submission, tmp_path_factory: pytest.TempPathFactory
+    trained: Submission, small_mnist: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, NDArray[np.float32]]:
     """What fused_probe.py has written."""
+    data = tmp_path_factory.mktemp("same")
+    for part in ("train", "test"):
+        digits = read_digits(str(small_mnist), part)
+        # All batches alike, so that their order does not matter.
+        images, labels = (np.repeat(of[:1], 96, axis=0) for of in (digits.images, digits.labels))
+        write_digits(data, part, Digits(images, labels))
+    options = ("--batch-size", 16, "--shift", 0, "--epochs", 2, "--learning-rate", 0.02)
+    same = spark_submit("train_lenet", "--data", data, *options, run_dir=data / "run", spark=LOCAL)
+    assert same.code == 0, same.out + same.err
     output = tmp_path_factory.mktemp("probe") / "found.npz"
     profile, probe = ROOT / "conf" / "local.conf", ROOT / "tests" / "fused_probe.py"
-    command = ["spark-submit", "--properties-file", profile, *LOCAL, probe, trained.run_dir, output]
+    command = ["spark-submit", "--properties-file", profile, *LOCAL, probe]
+    command += [trained.run_dir, data, same.run_dir, output]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     with np.load(output) as arrays:
@@ -76,6 +87,13 @@ def test_momentum_goes_on_from_epoch_to_epoch(
         step = rate * (gradient + MOMENTUM * after["velocity"])
         np.testing.assert_allclose(after["weights"], before["weights"] - step, rtol=0, atol=1e-6)
         assert np.abs(before["velocity"]).max() > 0.01
+
+
+def test_an_update_in_the_next_iteration_s_job_is_the_same(
+    found: dict[str, NDArray[np.float32]],
+) -> None:
+    """Six iterations in each of two epochs, of which one executor needs seven jobs."""
+    np.testing.assert_allclose(found["same/trained"], found["same/by hand"], rtol=0, atol=1e-5)
 
 
 def test_both_arithmetics_train_alike(
