@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.runtime.command import command
-from jobs.runtime.errors import EXIT_OK, MissingDataError
+from jobs.runtime.errors import EXIT_OK, MissingDataError, UsageError
 from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
 from jobs.runtime.recorded.retention import delete, reasons_to_stay, superfluous
@@ -33,6 +33,13 @@ def main() -> int:
     options = _parser().parse_args()
     if not options.runs.is_dir():
         raise MissingDataError(f"--runs {options.runs}: no such folder")
+    whole = options.runs.resolve()
+    if options.act is _clean and whole in (ROOT.resolve(), *ROOT.resolve().parents):
+        # Such as / or a home: with everybody's runs.
+        raise UsageError(
+            f"--runs {options.runs}: this checkout lies in it, so it holds more than runs; "
+            "name the folder of the runs alone"
+        )
     # As other programs end whose reader (`| head`) has read enough.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     runs, odd = search(options.runs)

@@ -159,3 +159,11 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 def test_the_patterns_name_files_not_everything() -> None:
     assert not any(set(pattern) <= set("*.?[]") for pattern in OUTPUTS)
+
+
+@pytest.mark.parametrize("folder", ["/", str(ROOT)])
+def test_a_folder_with_more_than_runs(folder: str) -> None:
+    # So many are kept that nothing would go if it were not refused.
+    done = runs("clean", "--keep", 10**9, "--runs", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--runs {folder}: this checkout lies in it" in done.stderr
