@@ -48,7 +48,7 @@ class Options(JobOptions):
 
 def work(run: Run[Options]) -> dict[str, Any]:
     """Load the model and put the images to it."""
-    # BigDL takes a second to import, which nobody should wait for who mistyped an option.
+    # Imported late: it takes a second, and a mistyped option should fail at once.
     from lenet import bigdl
     from lenet.charts import draw_confusion
     from lenet.digit_pictures import read_digit_pictures
@@ -117,7 +117,7 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     top1 = f"{100 * metrics['top1_accuracy']:.2f} %"
     return [
         ("Top-1", f"{top1} ({metrics['correct']} of {metrics['count']})"),
-        ("loss", f"{number(metrics['loss'], '.4f')} a record"),
+        ("loss", f"{number(metrics['loss'], '.4f')} per record"),
     ]
 
 

@@ -38,7 +38,7 @@ class Options(Recipe, JobOptions):
 
 def work(run: Run[Options]) -> dict[str, Any]:
     """Train, and test the finished model."""
-    # BigDL takes a second to import, which nobody should wait for who mistyped an option.
+    # Imported late: it takes a second, and a mistyped option should fail at once.
     from lenet import bigdl, fused
     from lenet.evaluation import evaluate
     from lenet.schedule import check_batch_size, total_iterations
@@ -118,7 +118,7 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
             "Top-1",
             f"{100 * metrics['top1_accuracy']:.2f} % ({metrics['correct']} of {metrics['count']})",
         ),
-        ("loss", f"{number(metrics['loss'], '.4f')} a record"),
+        ("loss", f"{number(metrics['loss'], '.4f')} per record"),
         ("epochs", f"{metrics['epochs']} ({metrics['iterations']} iterations)"),
         ("wall clock", f"{metrics['wall_clock_seconds']:.1f} s"),
         ("records/s", f"{metrics['records_per_second']:.0f}"),

@@ -1,4 +1,4 @@
-"""Train SRResNet and SRGAN (x4 super-resolution) with torch DDP, a rank a GPU or a core.
+"""Train SRResNet and SRGAN (x4 super-resolution) with torch DDP, one rank per GPU or core.
 
     spark-submit --properties-file conf/local.conf jobs/train_srgan.py \\
         --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test
@@ -49,12 +49,12 @@ class Options(Recipe, JobOptions):
         "", description="folders of test images, separated by commas; the first chooses the best"
     )
     ranks: int | None = Field(
-        None, ge=1, description="processes [one a GPU; without GPUs, one a core]"
+        None, ge=1, description="processes [one per GPU; without GPUs, one per core]"
     )
     device: Literal["auto", "cpu"] = Field(
         "auto",
         description="where a profile in local mode trains: on this machine's GPUs if there are "
-        "any, a rank each; cpu: on its cores",
+        "any, one rank each; cpu: on its cores",
     )
     max_restarts: int = Field(
         2, ge=0, description="how often a training that lost a rank is launched again"

@@ -34,7 +34,7 @@ MISTAKES = 12
 def draw_learning_curves(
     path: Path, iterations: Sequence[int], losses: Sequence[float], history: list[dict[str, Any]]
 ) -> None:
-    """Training loss an iteration, and the test's loss and accuracy an epoch.
+    """Training loss per iteration, and the test's loss and accuracy per epoch.
 
     Args:
         path: the PNG to write.

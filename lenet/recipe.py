@@ -27,7 +27,7 @@ class Recipe(BaseModel):
     max_iterations: int = Field(
         0, ge=0, description="end after this many iterations, 0: only after the epochs"
     )
-    batch_size: int = Field(512, ge=1, description="records an iteration, over all executors")
+    batch_size: int = Field(512, ge=1, description="records per iteration, over all executors")
     learning_rate: float = Field(
         0.15, gt=0, allow_inf_nan=False, description="of the first iteration"
     )
@@ -35,7 +35,7 @@ class Recipe(BaseModel):
         "linear", description="how the learning rate falls"
     )
     learning_rate_decay: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="an iteration, for the inverse schedule"
+        0.0, ge=0, allow_inf_nan=False, description="per iteration, for the inverse schedule"
     )
     momentum: float = Field(
         0.9, ge=0, lt=1, allow_inf_nan=False, description="Nesterov momentum, 0: plain SGD"

@@ -59,7 +59,7 @@ class Summaries:
         """Values by iteration, the latest where one was computed twice.
 
         Args:
-            tag: "Loss" or "Throughput" (records a second).
+            tag: "Loss" or "Throughput" (records per second).
         """
         return {int(step): float(value) for step, value, _ in self._train.read_scalar(tag)}
 

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="lenet: of the seed recipe, in each round [500]",
     )
     parser.add_argument("--threads", type=int, default=2, help="lenet: of the plain process [2]")
-    parser.add_argument("--batch-size", type=int, default=16, help="srgan: crops a step [16]")
+    parser.add_argument("--batch-size", type=int, default=16, help="srgan: crops per step [16]")
     parser.add_argument(
         "--rounds", type=int, default=5, help="srgan: steps of each variant; else: runs [5]"
     )

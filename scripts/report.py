@@ -1,8 +1,10 @@
 """Show all runs below a folder on one self-contained HTML page, or as Markdown in the terminal.
 
-python scripts/report.py                          # runs/report.html
-python scripts/report.py --runs runs/nightly --output /srv/www/report.html
-python scripts/report.py --format markdown
+    python scripts/report.py                          # runs/report.html
+    python scripts/report.py --runs runs/nightly --output /srv/www/report.html
+    python scripts/report.py --format markdown
+
+Runs that cannot be read are left out and named.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The executors of a session: awaited, watched while they work, and after a loss done without."""
+"""Wait for executors, watch them, and carry on without those that are lost."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def run_on_executors(
         items: picklable.
         do: runs on an executor; what it returns is an outcome, an exception ends everything.
         weigh: how much work an item is.
-        least_weight: a task's items are as much work together, if there are enough. Spark
+        least_weight: least work in one task, if there are enough items. Spark
             needs 50 ms between two tasks of a core.
         on_outcome: called on the driver; what it raises ends everything.
     """

@@ -43,7 +43,7 @@ class Launch:
     """How many ranks there are, and what each gets.
 
     Attributes:
-        ranks: processes, each a task of one barrier stage.
+        ranks: processes, each one task of a barrier stage.
         ranks_per_executor: at most.
         use_gpu: a GPU each; else cores.
         properties: what Spark must be started with.
@@ -63,7 +63,7 @@ class Launch:
 
 
 def plan_launch(cluster: Cluster, ranks: int | None, local_gpus: int = 0) -> Launch:
-    """The launch for a cluster: as asked, else a rank a GPU, else a rank a core.
+    """The launch for a cluster: as asked, else one rank per GPU, else one per core.
 
     On GPUs a rank takes one; on cores the ranks share an executor's cores equally.
 

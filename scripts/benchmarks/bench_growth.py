@@ -16,7 +16,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from PIL import Image
 
 from benchmarks.charts import BLUE
@@ -32,6 +31,7 @@ MEGAPIXELS = (0.05, 0.2, 0.8, 3, 12)
 EXECUTORS = "1,2,3,4"
 RECORDS_A_CORE = 1024
 TASKS = "1,8,64,512"
+IMAGES_LABEL = "SRGAN: training images of 192 x 192"
 LOG = logging.getLogger("benchmark")
 
 Rows = list[dict[str, Any]]
@@ -161,9 +161,9 @@ def _empty_jobs(options: argparse.Namespace) -> Rows:
 
 COLUMNS: Mapping[str, Sequence[tuple[str, Callable[[Mapping[str, Any]], str]]]] = {
     "batch": (
-        ("LeNet, records an iteration", lambda row: f"{row['batch_size']}"),
+        ("LeNet, records per iteration", lambda row: f"{row['batch_size']}"),
         ("records/s", lambda row: f"{row['rate']:.0f}"),
-        ("ms an iteration", lambda row: f"{1000 * row['iteration_seconds']:.0f}"),
+        ("ms per iteration", lambda row: f"{1000 * row['iteration_seconds']:.0f}"),
     ),
     "images": (
         ("SRGAN, training images of 192 x 192", lambda row: f"{row['images']}"),
@@ -186,7 +186,7 @@ COLUMNS: Mapping[str, Sequence[tuple[str, Callable[[Mapping[str, Any]], str]]]] 
     ),
     "tasks": (
         ("Spark, empty tasks of a job", lambda row: f"{row['tasks']}"),
-        ("ms a job", lambda row: f"{row['milliseconds']:.1f}"),
+        ("ms per job", lambda row: f"{row['milliseconds']:.1f}"),
     ),
 }
 
@@ -210,26 +210,20 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     figure, panels = plt.subplots(3, 2, figsize=(10, 10), layout="constrained")
     batch, images, megapixels, executors, tasks, empty = panels.flat
     empty.set_axis_off()
-    _curve(batch, report["batch"], "batch_size", "rate", "LeNet: records an iteration", "records/s")
-    _curve(
-        *(images, report["images"], "images", "seconds_to_read"),
-        *("SRGAN: training images of 192 x 192", "seconds to read"),
+    curves = (
+        (batch, "batch", "batch_size", "rate", "LeNet: records per iteration", "records/s"),
+        (images, "images", "images", "seconds_to_read", IMAGES_LABEL, "seconds to read"),
+        (megapixels, "megapixels", "megapixels", "seconds", "upscale: megapixels", "seconds"),
+        (executors, "executors", "executors", "rate", "LeNet: executors of a core", "records/s"),
+        (tasks, "tasks", "tasks", "milliseconds", "Spark: empty tasks of a job", "ms per job"),
     )
-    _curve(
-        *(megapixels, report["megapixels"], "megapixels", "seconds"),
-        *("upscale: megapixels of one image", "seconds"),
-    )
-    _curve(
-        executors,
-        report["executors"],
-        "executors",
-        "rate",
-        "LeNet: executors of a core",
-        "records/s",
-    )
-    _curve(
-        tasks, report["tasks"], "tasks", "milliseconds", "Spark: empty tasks of a job", "ms a job"
-    )
+    for axes, name, x, y, x_label, y_label in curves:
+        rows = report[name]
+        axes.plot([row[x] for row in rows], [row[y] for row in rows], marker="o", color=BLUE)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     for axes in (batch, executors, tasks):
         axes.set_ylim(bottom=0)
     for axes in (images, megapixels):
@@ -239,11 +233,3 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     executors.set_xticks([row["executors"] for row in report["executors"]])
     figure.savefig(path, dpi=130)
     plt.close(figure)
-
-
-def _curve(axes: Axes, rows: Rows, x: str, y: str, x_label: str, y_label: str) -> None:
-    axes.plot([row[x] for row in rows], [row[y] for row in rows], marker="o", color=BLUE)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)

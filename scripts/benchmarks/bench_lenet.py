@@ -136,7 +136,7 @@ def markdown(report: dict[str, Any]) -> str:
     medians, runs, cluster = report["medians"], report["runs"], report["cluster"]
     lines = [
         f"| {cluster['master']}, {cluster['executors']} x {cluster['cores']} cores, "
-        f"{report['rounds']} rounds | records/s | ms an iteration | compute | exchange | Spark "
+        f"{report['rounds']} rounds | records/s | ms per iteration | compute | exchange | Spark "
         "| to first iteration | from there to 98.57 % | in all | accuracy |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]

@@ -108,7 +108,7 @@ def _write_pictures(folder: Path, count: int) -> float:
 
 
 def _upscale(work: Path, master: str, executors: int, name: str) -> tuple[float, int]:
-    """Output megapixels a second, and bytes of the largest task."""
+    """Output megapixels per second, and bytes of the largest task."""
     done = submit(
         ROOT / "jobs" / "upscale.py",
         work / f"run-{name}",

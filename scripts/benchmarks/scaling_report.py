@@ -88,7 +88,7 @@ def _quality(metrics: Mapping[str, Any]) -> str:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The experiment's table, a row a shape."""
+    """The experiment's table, one row for each shape."""
     lines = [
         f"| executors x cores | batch | time | {report['unit']} | speed-up | efficiency "
         "| exchange | result |",

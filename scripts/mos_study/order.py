@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from mos_study.study import REFERENCES, Study
 
 Kind = Literal["calibration", "main", "repeat"]
-# Of the ratings, as many are asked for again; SRGAN's raters saw 10 of some 230 twice.
+# Share of ratings asked for twice (SRGAN's raters repeated 10 of about 230).
 REPEATED_SHARE = 0.1
 FEWEST_REPEATS = 4
 

@@ -1,4 +1,4 @@
-"""conf/workers: the hosts of a cluster, a Worker a line.
+"""conf/workers: the hosts of a cluster, one Worker per line.
 
     # host        cores  memory  [GPUs]
     localhost     2      2g

@@ -1,6 +1,8 @@
 """Train LeNet5 with PyTorch as a textbook would: one process, no Spark.
 
-python scripts/benchmarks/baselines/plain_lenet.py BATCH_SIZE EPOCHS THREADS DATA RESULT.json
+    python scripts/benchmarks/baselines/plain_lenet.py BATCH_SIZE EPOCHS THREADS DATA RESULT.json
+
+RESULT.json gets the metrics that a job writes.
 """
 
 from __future__ import annotations

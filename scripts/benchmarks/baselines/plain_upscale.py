@@ -1,6 +1,8 @@
-"""Upscale a folder of PNG pictures as a textbook would: one process, one thread, whole pictures.
+"""Upscale a folder of PNG pictures as a textbook would.
 
-python scripts/benchmarks/baselines/plain_upscale.py PICTURES RESULTS
+    python scripts/benchmarks/baselines/plain_upscale.py PICTURES RESULTS
+
+One process, one thread, whole pictures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Train LeNet5 with PyTorch DDP on a Spark cluster, a rank a core: the other side of a comparison.
+"""Train LeNet5 with PyTorch DDP on a Spark cluster, one rank per core, for comparison.
 
     spark-submit --properties-file conf/local.conf \\
         scripts/benchmarks/baselines/train_torch_lenet.py --data data/mnist

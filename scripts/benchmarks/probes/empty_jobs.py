@@ -1,6 +1,8 @@
-"""What a Spark job costs whose tasks do nothing; prints a line of JSON: milliseconds by tasks.
+"""What a Spark job costs whose tasks do nothing.
 
-spark-submit --properties-file conf/local.conf scripts/benchmarks/probes/empty_jobs.py 1,8,64,512
+    spark-submit --properties-file conf/local.conf scripts/benchmarks/probes/empty_jobs.py 1,8,64
+
+Prints a line of JSON: milliseconds by the number of tasks.
 """
 
 from __future__ import annotations

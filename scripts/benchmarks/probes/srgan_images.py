@@ -1,6 +1,8 @@
-"""Read the training images of a folder and draw crops; prints a line of JSON.
+"""Read the training images of a folder and draw crops.
 
-python scripts/benchmarks/probes/srgan_images.py FOLDER
+    python scripts/benchmarks/probes/srgan_images.py FOLDER
+
+Prints a line of JSON.
 """
 
 from __future__ import annotations

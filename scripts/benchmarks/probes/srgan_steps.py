@@ -1,7 +1,9 @@
-"""Time SRResNet steps on the ranks that torchrun has started; prints a line of JSON.
+"""Time SRResNet steps on the ranks that torchrun has started.
 
-python -m torch.distributed.run --nproc-per-node 2 \
-    scripts/benchmarks/probes/srgan_steps.py BATCH_SIZE STEPS THREADS_A_RANK
+    python -m torch.distributed.run --nproc-per-node 2 \\
+        scripts/benchmarks/probes/srgan_steps.py BATCH_SIZE STEPS THREADS_PER_RANK
+
+Prints a line of JSON.
 """
 
 from __future__ import annotations
