@@ -32,7 +32,6 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import bench_growth, bench_lenet, bench_srgan, bench_upscale
-
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
 from jobs.runtime.files import ROOT

@@ -32,7 +32,6 @@ from fetching.debian_source import find_parts
 from fetching.large_file import fetch_large_file
 from fetching.sources import Source, find_sources
 from fetching.weight_sources import find_weights
-
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, one_line
 from jobs.runtime.files import open_atomically

@@ -65,9 +65,10 @@ def prepare(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Serve the study until SIGINT or SIGTERM."""
+    from waitress import create_server
+
     from mos_study.app import create_app
     from mos_study.pages import SERVED
-    from waitress import create_server
 
     # It warns whenever a request has to wait for a moment.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

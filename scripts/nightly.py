@@ -20,11 +20,6 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from nights.config import Nightly, read_config
-from nights.night import Outcome, fetch, read_nights, run_job, write_night
-from nights.regressions import RunsByName, find_regressions
-from reports.page import write_page
-
 from jobs.runtime.command import command
 from jobs.runtime.errors import (
     EXIT_FAILED,
@@ -36,6 +31,10 @@ from jobs.runtime.lock import FolderLock
 from jobs.runtime.places import local_path
 from jobs.runtime.recorded.retention import delete, superfluous
 from jobs.runtime.recorded.runs import find_runs
+from nights.config import Nightly, read_config
+from nights.night import Outcome, fetch, read_nights, run_job, write_night
+from nights.regressions import RunsByName, find_regressions
+from reports.page import write_page
 
 LOCK_FILE = ".nightly.lock"
 REPORT_FILE = "report.html"

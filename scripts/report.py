@@ -13,13 +13,12 @@ import argparse
 import signal
 import sys
 
-from reports.page import write_page
-from reports.text import render_text
-
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, MissingDataError
 from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
+from reports.page import write_page
+from reports.text import render_text
 
 
 @command("report")

@@ -26,7 +26,6 @@ from pathlib import Path
 
 from benchmarks.scaling_report import draw_chart, markdown, summarise
 from benchmarks.shapes import Shape, run_on
-
 from jobs.runtime.cluster.loopback import loopback_cluster
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_FAILED, EXIT_OK

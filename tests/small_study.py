@@ -22,9 +22,10 @@ from random import Random
 from typing import Any
 
 from conftest import ROOT
-from mos_study.study import Study, read_study
 from PIL import Image
 from srgan_samples import sample_pixels
+
+from mos_study.study import Study, read_study
 
 METHODS = "default,bicubic,nearest,original"
 # What a rater with good eyes gives.

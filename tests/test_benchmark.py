@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import bench_growth, bench_lenet, bench_upscale
-from benchmarks.measured import run_measured
 from conftest import ROOT
 from PIL import Image
+
+from benchmarks import bench_growth, bench_lenet, bench_upscale
+from benchmarks.measured import run_measured
 
 BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
 PROBES = ROOT / "scripts" / "benchmarks" / "probes"

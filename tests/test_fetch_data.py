@@ -106,7 +106,6 @@ def test_the_unpickler_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     import io
 
     from fetching import sources
-
     from lenet.errors import BadDataError
 
     class Malicious:

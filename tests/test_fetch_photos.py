@@ -13,13 +13,13 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import fetch_data
 import pytest
 from conftest import ROOT
-from fetching import debian_source
 from test_fetch_data import fetch
 from test_fetch_images import files_below, names_of
 
+import fetch_data
+from fetching import debian_source
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError, MissingDataError
 

@@ -13,13 +13,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import fetch_data
 import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 from test_fetch_data import fetch
 
+import fetch_data
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError, MissingDataError
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from build_jar import compile_classes
 from conftest import ROOT, StandaloneCluster, Submission, spark_submit, write_digits
 from faults import on
 from numpy.typing import NDArray
 
+from build_jar import compile_classes
 from lenet.bigdl import JAR
 from lenet.idx import Digits, read_digits
 

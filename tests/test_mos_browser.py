@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import chromium
-from mos_study.store import read_trials
 from PIL import Image
 from playwright.sync_api import Browser, Page
 from scipy import stats
 from small_study import OPINION, Server, make_study, run_mos, serving
 from srgan_samples import sample_pixels
+
+from mos_study.store import read_trials
 
 TRIALS = 4 + 4 * 5 + 4
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}

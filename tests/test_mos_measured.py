@@ -7,15 +7,15 @@ from random import Random
 
 import numpy as np
 import pytest
+from PIL import Image
+from small_study import OPINION, make_study
+from srgan_samples import write_lpips
+
 from mos_study.order import trials_for_a_rater
 from mos_study.output import as_text
 from mos_study.results import analyse
 from mos_study.store import StoredTrial
 from mos_study.study import DamagedStudyError, Measured, Study, read_study, write_study
-from PIL import Image
-from small_study import OPINION, make_study
-from srgan_samples import write_lpips
-
 from srgan.lpips import find_lpips
 from srgan.metrics import score
 

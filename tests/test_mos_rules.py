@@ -11,16 +11,17 @@ from random import Random
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import stats
+from small_study import make_study, run_mos
+from srgan_samples import write_samples
+
 from mos_study.order import trials_for_a_rater
 from mos_study.results import Results, analyse, holm, wilcoxon
 from mos_study.store import NameTakenError, RatingStore, StoredTrial, read_trials
 from mos_study.study import Study, StudyImage, read_study
-from PIL import Image
 from reports.page import render_page
 from reports.text import render_text
-from scipy import stats
-from small_study import make_study, run_mos
-from srgan_samples import write_samples
 
 
 def study_of(images: int, methods: list[str]) -> Study:

@@ -15,8 +15,9 @@ from random import Random
 
 import psutil
 import pytest
-from mos_study.store import read_trials
 from small_study import HttpRater, Server, ask, make_study, run_mos, serving
+
+from mos_study.store import read_trials
 
 RATERS = 50
 

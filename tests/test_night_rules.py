@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nights.config import Nightly, NightlyJob
-from nights.regressions import find_regressions
-
 from jobs.runtime.recorded.retention import superfluous
 from jobs.runtime.recorded.runs import RecordedRun
+from nights.config import Nightly, NightlyJob
+from nights.regressions import find_regressions
 
 
 def recorded(folder: str, accuracy: float, rate: float = 1000.0) -> RecordedRun:

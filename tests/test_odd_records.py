@@ -12,14 +12,14 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from jobs.runtime.recorded.retention import superfluous
+from jobs.runtime.recorded.runs import find_runs, search
 from nights.config import Nightly, NightlyJob
 from nights.night import odd_nights, read_nights
 from nights.regressions import find_regressions
 from reports.page import render_page
 from reports.text import render_text
-
-from jobs.runtime.recorded.retention import superfluous
-from jobs.runtime.recorded.runs import find_runs, search
 
 SCORES = {"psnr_y": 28.0, "ssim_y": 0.9, "lpips": 0.2}
 PICTURE = {

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, spark_submit
-from nights.config import Nightly, NightlyJob
 
 from jobs.evaluate_lenet import Options as EvaluateLenet
 from jobs.evaluate_srgan import Options as EvaluateSrgan
@@ -20,6 +19,7 @@ from jobs.runtime.run_folder import RunFolder
 from jobs.train_lenet import Options as TrainLenet
 from jobs.train_srgan import Options as TrainSrgan
 from jobs.upscale import Options as Upscale
+from nights.config import Nightly, NightlyJob
 
 JOBS = (TrainLenet, EvaluateLenet, TrainSrgan, EvaluateSrgan, Upscale)
 REQUIRED = {"model": "m", "test_sets": "t", "input": "i", "output": "o"}

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reduce_pictures
 from PIL import Image
 from srgan_samples import sample_pixels
+
+import reduce_pictures
 
 
 def test_large_pictures_become_smaller_and_small_ones_stay(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 from browser import chromium
 from PIL import Image
 from playwright.sync_api import Error, Page
-from reports.charts import line_chart
-from reports.page import render_page, write_page
 from srgan_samples import sample_pixels
 
 from jobs.runtime.recorded.runs import find_runs
+from reports.charts import line_chart
+from reports.page import render_page, write_page
 from srgan.events import EventLog
 
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

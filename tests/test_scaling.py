@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.scaling_report import markdown, summarise
-from benchmarks.shapes import Outcome, Shape
 from conftest import ROOT
 from PIL import Image
 from srgan_samples import write_samples
+
+from benchmarks.scaling_report import markdown, summarise
+from benchmarks.shapes import Outcome, Shape
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 EXPERIMENT_SECONDS = 300

@@ -13,18 +13,18 @@ from typing import Any, NoReturn
 
 import pytest
 from conftest import ROOT
-from mos_study.output import RESULTS_FILE, write_results
-from mos_study.results import Comparison, Results, Score
-from mos_study.study import Measured, Study, StudyImage, write_study
-from nights.config import Nightly, NightlyJob
-from nights.night import Outcome, read_nights, write_night
-from nights.regressions import find_regressions
 
 from jobs.runtime.rank_reports import MeetingPoint, join, report_progress
 from jobs.runtime.recorded.runs import find_runs
 from jobs.runtime.run_folder import RunFolder
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import as_text, in_one_line, number
+from mos_study.output import RESULTS_FILE, write_results
+from mos_study.results import Comparison, Results, Score
+from mos_study.study import Measured, Study, StudyImage, write_study
+from nights.config import Nightly, NightlyJob
+from nights.night import Outcome, read_nights, write_night
+from nights.regressions import find_regressions
 
 NAN, INFINITY = float("nan"), float("inf")
 NO_TEXT = os.fsdecode(b"latin1-\xe9\xff.png")

@@ -15,9 +15,9 @@ import pytest
 from conftest import ROOT, StandaloneCluster, spark_submit
 from films import frames_of, sound_of, write_film
 from PIL import Image
-from reports.page import render_page
 from srgan_samples import data_path, sample_pixels
 
+from reports.page import render_page
 from srgan.evaluation import bicubic as upscale_bicubic
 from srgan.evaluation import evaluate, upscale_with
 from srgan.export import decode_generator

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mos_study.results import Results, analyse
-from mos_study.store import read_trials
-from mos_study.study import STUDY_FILE, read_study
-from nights.night import NIGHT_FILE
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 from jobs.runtime.errors import JobError, one_line
 from jobs.runtime.recorded.files import OddFileError, Scaling, read_recorded
 from jobs.runtime.recorded.runs import RecordedRun
 from jobs.runtime.text import in_one_line
+from mos_study.results import Results, analyse
+from mos_study.store import read_trials
+from mos_study.study import STUDY_FILE, read_study
+from nights.night import NIGHT_FILE
 from reports.charts import Points
 
 LOG = logging.getLogger(__name__)

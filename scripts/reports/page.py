@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from nights.night import odd_nights, read_nights
 
 from jobs.runtime.files import write_atomically
 from jobs.runtime.recorded.runs import RecordedRun, last_lines, search
+from nights.night import odd_nights, read_nights
 from reports import content
 from reports.charts import line_chart, possible
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mos_study.output import table_of_scores
-from nights.night import odd_nights, read_nights
-
 from jobs.runtime.recorded.runs import last_lines, search, table_of_runs
 from jobs.runtime.tables import table
 from jobs.runtime.text import number
+from mos_study.output import table_of_scores
+from nights.night import odd_nights, read_nights
 from reports import content
 
 LATEST = 20
