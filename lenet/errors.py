@@ -1,4 +1,4 @@
-"""What can be wrong with the data and the models this room is given.
+"""What can be wrong with the data and the models this package is given.
 
 `exit_code` is what a job that meets the error ends with (see sysexits.h).
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-ROOMS = {"lenet": {"jobs", "srgan"}, "srgan": {"jobs", "lenet"}}
+PACKAGES = {"lenet": {"jobs", "srgan"}, "srgan": {"jobs", "lenet"}}
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -38,17 +38,17 @@ def test_shell_scripts() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_rooms_know_nothing_of_each_other(room: str) -> None:
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_packages_know_nothing_of_each_other(package: str) -> None:
     imported = set()
-    for path in (ROOT / room).glob("**/*.py"):
+    for path in (ROOT / package).glob("**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
-    assert imported, "the room is empty"
-    assert not imported & ROOMS[room]
+    assert imported, "the package is empty"
+    assert not imported & PACKAGES[package]
 
 
 def test_every_entry_script_opens_with_its_command() -> None:

@@ -1,7 +1,7 @@
 """Exit codes of a job, and the errors that carry them.
 
 Any exception with an integer attribute `exit_code` ends a job with that code and its message as
-the one line on stderr. The rooms `lenet` and `srgan` define their own, so they need not import
+the one line on stderr. The packages `lenet` and `srgan` define their own, so they need not import
 this one.
 """
 
