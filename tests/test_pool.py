@@ -1,4 +1,5 @@
-"""Items on executors: every outcome once, the heaviest first; what the driver raises ends it."""
+"""What executors are given. Items: every outcome once, the heaviest first; what the driver raises
+ends it. Ranks: what one of them raises is what the driver tells."""
 
 from __future__ import annotations
 
@@ -7,10 +8,16 @@ import sys
 
 # In a process of its own: a session of this one would stay in the way of other tests.
 PROGRAM = """
-from pyspark import SparkConf, SparkContext, TaskContext
+import os
+from pyspark import BarrierTaskContext, SparkConf, SparkContext, TaskContext
+from jobs.runtime.errors import JobError, UnavailableError
 from jobs.runtime.pool import run_on_executors
+from jobs.runtime.profile import Cluster
+from jobs.runtime.ranks import plan_launch, run_on_ranks
 
+launch = plan_launch(Cluster("local[2]", executors=1, cores=2, memory="1g"), ranks=2)
 conf = SparkConf().setMaster("local[2]").set("spark.ui.enabled", "false")
+conf.setAll(launch.properties.items())
 context = SparkContext(conf=conf.set("spark.driver.host", "127.0.0.1"))
 seen = []
 items = list(range(1, 41))
@@ -39,13 +46,38 @@ try:
 except ValueError as error:
     print(error)
 run_on_executors(context, [], None, None, 0, stop)
+
+def second_rank_raises(error):
+    if os.environ["RANK"] == "1":
+        raise error
+    BarrierTaskContext.get().barrier()
+
+for error in (UnavailableError("no disk there"), ValueError("no such layer")):
+    try:
+        run_on_ranks(
+            context,
+            launch,
+            second_rank_raises,
+            error,
+            on_progress=print,
+            recover=lambda: launch,
+            max_restarts=0,
+        )
+    except JobError as told:
+        print(told.exit_code, told)
 context.stop()
 """
 
 
-def test_every_outcome_once_and_the_heaviest_first() -> None:
+def test_items_and_ranks() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "stopped at " in done.stdout
+    stopped, *told = done.stdout.splitlines()
+    assert stopped.startswith("stopped at ")
+    # Its own exit code; its own type where it has none.
+    assert told == [
+        "69 no disk there",
+        "1 the ranks failed 1 times, at last with: ValueError: no such layer",
+    ]

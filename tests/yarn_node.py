@@ -115,8 +115,13 @@ class Node:
             "LOG_DIRS": str(logs),
             "LOCAL_DIRS": str(home),
             "USER": os.environ.get("USER", "root"),
+            "LOGNAME": os.environ.get("USER", "root"),
+            # As little to be written to as Hadoop's default, /home/.
+            "HOME": "/proc",
             "CONTAINER_ID": container,
             "NM_HOST": "127.0.0.1",
+            "NM_PORT": "8041",
+            "NM_HTTP_PORT": "8042",
             "HADOOP_CONF_DIR": str(self._conf_dir),
             "HADOOP_TOKEN_FILE_LOCATION": str(home / "container_tokens"),
         }
