@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 
 from srgan.errors import BadDataError
 
@@ -22,7 +21,9 @@ LIMITED, FULL = 1, 2
 
 # FFmpeg's scaler has one name for both standards of BT.601.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-_FINE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# FFmpeg's SWS_BICUBIC, SWS_FULL_CHR_H_INT and SWS_ACCURATE_RND; PyAV 17 (Python 3.10) has no names
+# for the last two.
+_FINE = 0x4 | 0x2000 | 0x40000
 _RGB = {
     (False, False): "rgb24",
     (False, True): "rgba",
