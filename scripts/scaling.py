@@ -102,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _counts(text: str) -> list[int]:
-    counts = [int(word) for word in text.split(",")]
-    if min(counts) < 1:
-        raise ValueError(text)
-    return counts
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers such as 1,2,4")
+    return [int(word) for word in words]
 
 
 @contextlib.contextmanager
