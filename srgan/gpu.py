@@ -1,23 +1,24 @@
 """What a GPU must be able to do, and what to say when its memory is too small."""
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 
 import torch
 
 from srgan.distributed import Ranks
 from srgan.errors import OptionsError, UnavailableError
-from srgan.recipe import Recipe
+from srgan.recipe import Precision, Recipe
 
-BF16_CAPABILITY = (8, 0)
-"""Ampere: older cards compute bfloat16 slower than float32, or not at all."""
+SHORT_CAPABILITY = (8, 0)
+"""Ampere: older cards have no TF32, and bfloat16 is slower there than float32, if there at all."""
 
 
 def check_gpu(device: torch.device, options: Recipe) -> None:
     """See before a training that a GPU can do what the options ask for; of a CPU nothing is asked.
 
     Raises:
-        OptionsError: it has no arithmetic in bfloat16.
+        OptionsError: it has no arithmetic of that precision.
         UnavailableError: this torch has no code for such a GPU.
     """
     if device.type != "cuda":
@@ -33,11 +34,53 @@ def check_gpu(device: torch.device, options: Recipe) -> None:
             f"{str(error).splitlines()[0]}; install a torch for that GPU, or take a profile "
             "without GPUs"
         ) from error
-    if options.precision == "bf16" and capability < BF16_CAPABILITY:
+    if options.precision != "float32" and capability < SHORT_CAPABILITY:
         raise OptionsError(
-            f"precision bf16: the {name} (compute capability {version}) has no arithmetic in "
-            "bfloat16, which begins with 8.0; give --precision float32"
+            f"precision {options.precision}: the {name} (compute capability {version}) has no such "
+            "arithmetic, which begins with 8.0; give --precision float32"
         )
+
+
+@contextlib.contextmanager
+def convolutions(precision: Precision, same_shapes: bool = False) -> Iterator[None]:
+    """Let a GPU's convolutions of float32 compute in it, or where the precision says so in TF32.
+
+    Matrix products, which make the low resolution to whole grey levels, are never in TF32.
+
+    Args:
+        precision: of a training.
+        same_shapes: few shapes follow, each often: the fastest algorithm is searched for each.
+    """
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=same_shapes,
+        deterministic=cudnn.deterministic,
+        allow_tf32=precision != "float32",
+    ):
+        yield
+
+
+def describe_gpu(device: torch.device) -> dict[str, str | float] | None:
+    """Name, memory in GiB, compute capability and driver of a GPU; None of a CPU."""
+    if device.type != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "capability": f"{properties.major}.{properties.minor}",
+        "driver": _driver_version(),
+    }
+
+
+def _driver_version() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.split("\n")[0].strip() or "unknown"
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from srgan.balance import gradient_powers
 from srgan.batches import Batch
 from srgan.checkpoint import PhaseState
 from srgan.distributed import Ranks
+from srgan.gpu import convolutions
 from srgan.losses import adversarial_loss, discriminator_losses
 from srgan.models import build_discriminator, build_model
 from srgan.moving_average import MovingAverage
@@ -60,13 +61,19 @@ class Phase(ABC):
         """0 for srresnet, 1 for srgan."""
         return PHASES.index(self.name)
 
-    @abstractmethod
     def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of all networks for a batch; returns each loss term of this rank's slice.
 
         Beside them stand powers of gradients (see balance.py). All stay on the device: reading
         them would make the host wait for it.
         """
+        self._zero_gradients()
+        with convolutions(self._options.precision, same_shapes=True):
+            return self._compute_gradients(batch)
+
+    @abstractmethod
+    def _compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """What compute_gradients returns, from gradients that are zero."""
 
     def apply_gradients(self, step: int, learning_rate: float) -> None:
         """Change the weights by the computed gradients; the first step is 0."""
@@ -131,8 +138,7 @@ class SrresnetPhase(Phase):
 
     name = "srresnet"
 
-    def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        self._zero_gradients()
+    def _compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         error = F.l1_loss if self._options.pixel_loss == "l1" else F.mse_loss
         loss = error(self._generate(batch), batch.high)
         loss.backward()
@@ -150,6 +156,8 @@ class SrganPhase(Phase):
         """See Phase; content is the content loss, of generated and original images."""
         super().__init__(options, ranks, weights)
         self._content = self._place(content)
+        if options.compile and options.content != "mse":
+            self._content.compile()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed + 1)
             discriminator = build_discriminator(
@@ -157,8 +165,7 @@ class SrganPhase(Phase):
             )
         self._add_network("discriminator", discriminator)
 
-    def compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        self._zero_gradients()
+    def _compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         generated = self._generate(batch)
         images = generated.detach()
 

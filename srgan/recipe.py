@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Precision = Literal["float32", "tf32", "bf16"]
 PhaseName = Literal["srresnet", "srgan"]
 PHASES: tuple[PhaseName, ...] = ("srresnet", "srgan")
 
@@ -170,8 +171,10 @@ class Recipe(BaseModel):
         "the folder",
     )
 
-    precision: Literal["float32", "bf16"] = Field(
-        "float32", description="arithmetic of the networks; bf16 is autocast, weights stay float32"
+    precision: Precision = Field(
+        "float32",
+        description="arithmetic of the networks: tf32 shortens what a GPU's convolutions read to "
+        "10 bits (Ampere and newer); bf16 is autocast, weights stay float32",
     )
     channels_last: bool = Field(True, description="compute on tensors in NHWC order")
     compile: bool = Field(False, description="compile the networks with torch.compile")

@@ -29,7 +29,7 @@ from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
 from srgan.export import load_generator
-from srgan.gpu import check_gpu, explaining_memory
+from srgan.gpu import check_gpu, convolutions, describe_gpu, explaining_memory
 from srgan.image_folder import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, TrainingSetup
 from srgan.losses import content_loss
@@ -79,7 +79,11 @@ def train(
         DivergedError: a loss is not finite, with a lower learning rate as well.
         WriteError: the run folder cannot be written.
     """
-    with joined_ranks() as ranks, explaining_memory(ranks, options):
+    with (
+        joined_ranks() as ranks,
+        explaining_memory(ranks, options),
+        convolutions(options.precision),
+    ):
         if ranks.device.type == "cpu":
             keep_freed_memory()
         if options.batch_size % ranks.world_size:
@@ -286,6 +290,8 @@ def _metrics(
         "world_size": ranks.world_size,
         "backend": ranks.backend,
         "device": str(ranks.device),
+        "gpu": describe_gpu(ranks.device),
+        "precision": options.precision,
         "crops_per_second": last.crops_per_second,
         "allreduce_share": last.allreduce_share,
         "tflops": last.tflops,

@@ -4,7 +4,7 @@ No GPU and no arithmetic, but devices, types and memory order, and whatever make
 a value (item, nonzero) raises. Runs in a process of its own with LD_PRELOAD=fake_cuda.so, and
 prints a line of JSON.
 
-    python tests/fake_cuda_steps.py srresnet|srgan float32|bf16
+    python tests/fake_cuda_steps.py srresnet|srgan float32|tf32|bf16
     python tests/fake_cuda_steps.py norm | upscale
 """
 
@@ -52,6 +52,8 @@ class Watch(TorchDispatchMode):
         self.kernels: collections.Counter[str] = collections.Counter()
         self.mixed: list[str] = []
         self.reordered: list[str] = []
+        self.searching: set[bool] = set()
+        self.tf32: set[bool] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
@@ -61,6 +63,8 @@ class Watch(TorchDispatchMode):
         if len({one.device for one in inputs + outputs if one.dim()}) > 1:
             self.mixed.append(name)
         if name.startswith("aten.convolution"):
+            self.searching.add(torch.backends.cudnn.benchmark)
+            self.tf32.add(torch.backends.cudnn.allow_tf32)
             operands, weight = (
                 (inputs[:2], inputs[2]) if "backward" in name else (inputs[:1], inputs[1])
             )
@@ -120,6 +124,9 @@ def step(phase_name: str, precision: str) -> dict[str, Any]:
         "kernels": sum(watch.kernels.values()),
         "mixed devices": watch.mixed,
         "reordered": watch.reordered,
+        # cuDNN's search for the fastest way belongs to steps, whose shapes are always the same.
+        "searching": [*watch.searching, torch.backends.cudnn.benchmark],
+        "tf32": [*watch.tf32],
         "terms": sorted({f"{term.device} {term.dtype}" for term in terms.values()}),
         "off the GPU": sum(value.device != DEVICE for _, value in state),
         "in another order": sum(

@@ -45,8 +45,13 @@ def on_fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> Steps:
     return run
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize(("phase", "most_kernels"), [("srresnet", 460), ("srgan", 820)])
+@pytest.mark.parametrize(
+    ("phase", "most_kernels", "precision"),
+    [
+        *(("srresnet", 460, "float32"), ("srresnet", 460, "tf32"), ("srresnet", 460, "bf16")),
+        *(("srgan", 820, "float32"), ("srgan", 820, "bf16")),
+    ],
+)
 def test_a_step_stays_on_the_gpu(
     on_fake_cuda: Steps, phase: str, most_kernels: int, precision: str
 ) -> None:
@@ -57,6 +62,8 @@ def test_a_step_stays_on_the_gpu(
     assert found["terms"] == ["cuda:0 torch.float32"]
     assert found["kernels"] <= most_kernels
     assert found["reordered"] == []
+    assert found["searching"] == [True, False]
+    assert found["tf32"] == [precision != "float32"]
 
 
 def test_batch_normalisation_over_ranks_waits_for_nothing(on_fake_cuda: Steps) -> None:
