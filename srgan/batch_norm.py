@@ -6,6 +6,8 @@ machines were at hand, and the running statistics stay equal on all ranks withou
 torch's own SyncBatchNorm refuses CPU tensors, and on GPUs lets the host wait three times a layer.
 """
 
+import itertools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -47,28 +49,38 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         """Of that many channels; with the memory that all ranks share, if they do."""
         super().__init__(num_features)
         self._shared = shared
+        self._number = next(NUMBERS)
+        LAYERS[self._number] = self
 
-    @torch.compiler.disable
     def forward(self, inputs: Tensor) -> Tensor:
-        if not self.training or self._ranks() == 1:
+        # Compiled code holds for any group: it must not ask for it, or it would be made anew.
+        alone = not torch.compiler.is_compiling() and self._ranks() == 1
+        if not self.training or alone:
             return super().forward(inputs)
-        outputs, mean, variance, count = _NormaliseOverRanks.apply(
-            inputs, self.weight, self.bias, self.eps, self._ranks(), self._sum_over_ranks
+        outputs, mean, variance = _NormaliseOverRanks.apply(
+            inputs, self.weight, self.bias, self.eps, self._mean
         )
+        count = dist.get_world_size() * inputs.numel() // inputs.shape[1]
         self._update_running_statistics(mean, variance * count / (count - 1))
         return outputs
 
-    def _ranks(self) -> int:
-        return dist.get_world_size(self.process_group)
-
-    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+    def mean_over_ranks(self, values: Tensor) -> Tensor:
+        """The mean over the ranks that share statistics, the same on each."""
         shared = self._shared
         if shared is not None and self.process_group is None and shared.fits(values):
-            return shared.sum(values)
+            return shared.sum(values) / self._ranks()
         # For so little, gloo's all_reduce takes two trips around the ranks where this takes one.
         of_ranks = values.new_empty((self._ranks() * len(values), *values.shape[1:]))
         dist.all_gather_single(of_ranks, values, group=self.process_group)
-        return of_ranks.view(-1, *values.shape).sum(0)
+        return of_ranks.view(-1, *values.shape).mean(0)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return _mean_compiled(values, self._number)
+        return self.mean_over_ranks(values)
+
+    def _ranks(self) -> int:
+        return dist.get_world_size(self.process_group)
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -77,6 +89,22 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(unbiased_variance, self.momentum)
+
+
+NUMBERS = itertools.count()
+LAYERS: weakref.WeakValueDictionary[int, SynchronisedBatchNorm] = weakref.WeakValueDictionary()
+"""The layers of this process by number, for compiled code, which has no other way to them."""
+
+
+@torch.library.custom_op("srgan::mean_over_ranks", mutates_args=())
+def _mean_compiled(values: Tensor, layer: int) -> Tensor:
+    """What ranks exchange, as an operator into which torch.compile does not look."""
+    return LAYERS[layer].mean_over_ranks(values)
+
+
+@_mean_compiled.register_fake
+def _(values: Tensor, _layer: int) -> Tensor:
+    return torch.empty_like(values)
 
 
 class _NormaliseOverRanks(torch.autograd.Function):
@@ -93,24 +121,22 @@ class _NormaliseOverRanks(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         eps: float,
-        ranks: int,
-        sum_over_ranks: Callable[[Tensor], Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
-        local_mean, local_variance = torch.batch_norm_update_stats(inputs, None, None, 0.0)
+        mean_over_ranks: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        local_mean, local_variance = _statistics(inputs)
         # E[x^2] - E[x]^2 cancels in float32; on one number a channel float64 costs nothing.
         local_mean, local_variance = local_mean.double(), local_variance.double()
         moments = torch.stack([local_mean, local_variance + local_mean.square()])
         # The slices of all ranks are equal, so the mean of their means is the mean of all.
-        mean, mean_square = sum_over_ranks(moments) / ranks
+        mean, mean_square = mean_over_ranks(moments)
         variance = mean_square - mean.square()
         mean, variance = mean.float(), variance.float()
-        count = ranks * inputs.numel() // inputs.shape[1]
 
         context.save_for_backward(inputs, weight, mean, variance)
-        context.eps, context.count, context.sum_over_ranks = eps, count, sum_over_ranks
+        context.eps, context.mean_over_ranks = eps, mean_over_ranks
         context.mark_non_differentiable(mean, variance)
         outputs = F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps)
-        return outputs, mean, variance, count
+        return outputs, mean, variance
 
     @staticmethod
     @once_differentiable
@@ -121,14 +147,23 @@ class _NormaliseOverRanks(torch.autograd.Function):
             *(gradient, inputs, weight, mean, variance, None, None),
             *(False, context.eps, [True, True, True]),
         )
-        sums = context.sum_over_ranks(torch.stack([bias_gradient, weight_gradient]))
-        mean_gradient, mean_product = sums / context.count
+        sums = context.mean_over_ranks(torch.stack([bias_gradient, weight_gradient]))
+        mean_gradient, mean_product = sums / (inputs.numel() // inputs.shape[1])
         # And what the statistics contribute, which is linear in the inputs.
         inverse_deviation = torch.rsqrt(variance + context.eps)
         slope = -weight * inverse_deviation.square() * mean_product
         offset = -weight * inverse_deviation * mean_gradient - slope * mean
         inputs_gradient.addcmul_(inputs, _per_channel(slope)).add_(_per_channel(offset))
-        return inputs_gradient, weight_gradient, bias_gradient, None, None, None
+        return inputs_gradient, weight_gradient, bias_gradient, None, None
+
+
+def _statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each channel, in float32."""
+    if torch.compiler.is_compiling():
+        variance, mean = torch.var_mean(inputs.float(), (0, 2, 3), correction=0)
+        return mean, variance
+    # The faster way, of which torch.compile knows nothing.
+    return torch.batch_norm_update_stats(inputs, None, None, 0.0)
 
 
 def _per_channel(values: Tensor) -> Tensor:
