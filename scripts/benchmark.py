@@ -5,6 +5,7 @@
     python scripts/benchmark.py srgan
     python scripts/benchmark.py upscale --rounds 3
     python scripts/benchmark.py growth --rounds 1
+    python scripts/benchmark.py gpu
 
 lenet: the experiment's recipe (conf/lenet-seed.toml, its first iterations, and from those the
 time of all 28125), the tuned one (conf/lenet.toml, whole), the same network, batch and optimiser
@@ -20,8 +21,11 @@ plain loop of torch over whole pictures, one thread; start of Python and all fil
 
 growth: how the cost grows with batch, number of images, size of an image and executors.
 
+gpu: one GPU in less than ten minutes: losses and checkpoints beside the CPU's, whether the host
+waits, steps by precision and batch, upscaling, torch.compile; written after each section.
+
 Writes runs/benchmark/lenet.json, lenet.md and a chart, lenet.png (or srgan.*, upscale.*,
-growth.*). Only ratios from one run mean something.
+growth.*; gpu.* without a chart). Only ratios from one run mean something.
 """
 
 from __future__ import annotations
@@ -31,13 +35,14 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from benchmarks import bench_growth, bench_lenet, bench_srgan, bench_upscale
+from benchmarks import bench_gpu, bench_growth, bench_lenet, bench_srgan, bench_upscale
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
 from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
 COMPARISONS = {
+    "gpu": bench_gpu,
     "growth": bench_growth,
     "lenet": bench_lenet,
     "srgan": bench_srgan,
@@ -68,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--rounds", type=int, default=5, help="srgan: steps of each variant; else: runs [5]"
     )
     parser.add_argument("--pictures", type=int, default=48, help="upscale: to upscale [48]")
+    parser.add_argument(
+        "--tiny", action="store_true", help="gpu: small networks, on the CPU if there is no GPU"
+    )
     options = parser.parse_args(argv)
     folder = ROOT / "runs" / "benchmark"
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import subprocess
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT
 from PIL import Image
 
-from benchmarks import bench_growth, bench_lenet, bench_upscale
+from benchmarks import bench_gpu, bench_growth, bench_lenet, bench_upscale
 from benchmarks.measured import run_measured
+from jobs.runtime.errors import UnavailableError
 
 BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
 PROBES = ROOT / "scripts" / "benchmarks" / "probes"
@@ -67,6 +70,21 @@ def test_images_of_which_crops_are_drawn(tmp_path: Path) -> None:
     figures = json.loads(run_program(PROBES / "srgan_images.py", tmp_path))
     assert figures["crops_per_second"] > 0
     assert figures["seconds_to_read"] > 0
+
+
+def test_sections_of_a_gpu_on_a_cpu(tmp_path: Path) -> None:
+    report = bench_gpu.compare(argparse.Namespace(tiny=True), tmp_path)
+    assert json.loads((tmp_path / "gpu.json").read_text()) == json.loads(json.dumps(report))
+    sections = report["sections"]
+    assert not [name for name, found in sections.items() if "failed" in found]
+    if not torch.cuda.is_available():
+        assert set(sections["losses beside the CPU's"].values()) == {0.0}
+        assert set(sections["checkpoints"].values()) == {0.0}
+        assert sections["upscaling"]["default, grey levels to the CPU"] == 0
+        assert "| a CPU, tiny, torch" in bench_gpu.markdown(report)
+        with pytest.raises(UnavailableError, match="no GPU here; --tiny"):
+            bench_gpu.compare(argparse.Namespace(tiny=False), tmp_path)
+    assert sections["steps"]["SRResNet, bf16, batch 4"]["crops/s"] > 0
 
 
 def test_peak_memory_of_what_a_program_starts() -> None:
