@@ -19,17 +19,17 @@ import logging
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from jobs.runtime import remote
 from jobs.runtime.errors import UnavailableError, UsageError
-from jobs.runtime.gpu import task_device
+from jobs.runtime.gpu import DEVICE_HELP, local_gpus, task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.names import short_names, split_paths
 from jobs.runtime.options import JobOptions
-from jobs.runtime.spark import gpu_task_properties
+from jobs.runtime.spark import gpu_task_properties, local_gpu_properties
 
 if TYPE_CHECKING:
     from srgan.metrics import Scores
@@ -60,6 +60,7 @@ class Options(JobOptions):
         description="save the small images as JPEG of this quality before they are upscaled "
         "[they stay as they are]",
     )
+    device: Literal["auto", "cpu"] = Field("auto", description=DEVICE_HELP)
     lpips_weights: str | None = Field(
         None, description="weights of LPIPS [what fetch_data.py lpips fetched]"
     )
@@ -96,11 +97,16 @@ def work(run: Run[Options]) -> dict[str, Any]:
         skipped += [f"{test_set}/{line}" for line in bad]
     for line in skipped:
         LOG.warning("left out %s", line)
-    context = run.start_spark(gpu_task_properties(run.cluster) if run.cluster.gpus else {})
+    properties, local = {}, 0
+    if run.cluster.gpus:
+        properties = gpu_task_properties(run.cluster)
+    elif local := local_gpus(run.cluster, options.device):
+        properties = local_gpu_properties(run.cluster, local)
+    context = run.start_spark(properties)
     # Executors need not have these files: they get what is in them.
     shared = context.broadcast((models, weights, options.jpeg_quality))
     rows = context.parallelize(items, len(items)).mapPartitions(
-        lambda part: _score(part, *shared.value)
+        lambda part: _score(part, local, *shared.value)
     )
     scores: dict[str, dict[str, dict[str, Scores]]] = {}
     sheets, pictures = [], []
@@ -179,6 +185,7 @@ def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> d
 
 def _score(
     part: Iterator[Any],
+    local: int,
     models: Mapping[str, bytes],
     weights: bytes | None,
     jpeg_quality: int | None,
@@ -193,7 +200,7 @@ def _score(
     from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)
-    device = torch.device(task_device())
+    device = torch.device(task_device(local))
     if device.type == "cuda" and not torch.cuda.is_available():
         # A value, since Spark would try an exception four times, and lose its exit code.
         yield UnavailableError(

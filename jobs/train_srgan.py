@@ -25,6 +25,7 @@ from pydantic import Field
 
 from jobs.runtime import remote
 from jobs.runtime.errors import UsageError
+from jobs.runtime.gpu import DEVICE_HELP, local_gpus
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
@@ -51,11 +52,7 @@ class Options(Recipe, JobOptions):
     ranks: int | None = Field(
         None, ge=1, description="processes [one per GPU; without GPUs, one per core]"
     )
-    device: Literal["auto", "cpu"] = Field(
-        "auto",
-        description="where a profile in local mode trains: on this machine's GPUs if there are "
-        "any, one rank each; cpu: on its cores",
-    )
+    device: Literal["auto", "cpu"] = Field("auto", description=DEVICE_HELP)
     max_restarts: int = Field(
         2, ge=0, description="how often a training that lost a rank is launched again"
     )
@@ -68,13 +65,11 @@ class Options(Recipe, JobOptions):
 def work(run: Run[Options]) -> dict[str, Any]:
     """Launch the ranks, again if need be, and return the first one's metrics."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
-    from jobs.runtime.gpu import visible_gpus
     from jobs.runtime.ranks import Launch, plan_launch, run_on_ranks
     from srgan.losses import content_loss
 
     options = run.options
-    local_gpus = visible_gpus() if run.cluster.is_local and options.device == "auto" else []
-    launch = plan_launch(run.cluster, options.ranks, len(local_gpus))
+    launch = plan_launch(run.cluster, options.ranks, local_gpus(run.cluster, options.device))
     if options.batch_size % launch.ranks:
         raise UsageError(
             f"--batch-size {options.batch_size} does not divide among {launch.ranks} ranks"

@@ -30,12 +30,17 @@ from pyspark import SparkConf, SparkContext
 from jobs.runtime import remote
 from jobs.runtime.errors import PartlyFailedError, UnavailableError
 from jobs.runtime.findings import Findings
-from jobs.runtime.gpu import task_device
+from jobs.runtime.gpu import DEVICE_HELP, local_gpus, task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.spark import gpu_task_properties, huge_page_properties
+from jobs.runtime.spark import (
+    TASKS_A_GPU,
+    gpu_task_properties,
+    huge_page_properties,
+    local_gpu_properties,
+)
 from jobs.runtime.text import in_one_line
 
 if TYPE_CHECKING:
@@ -61,11 +66,12 @@ class Options(JobOptions):
     )
     input: str = Field(description="file, folder or pattern ('photos/*.png'), local or hdfs://")
     output: str = Field(description="folder for the results, local or hdfs://")
-    memory_mb: int = Field(
-        512,
+    device: Literal["auto", "cpu"] = Field("auto", description=DEVICE_HELP)
+    memory_mb: int | None = Field(
+        None,
         ge=1,
-        description="megabytes that the network may take in each task, whatever the "
-        "size of an image",
+        description="megabytes that the network may take in each task, whatever the size of an "
+        "image [512; on a GPU a tenth of its memory]",
     )
     max_megapixels: float = Field(
         200, gt=0, allow_inf_nan=False, description="refuse larger images (and video frames)"
@@ -171,7 +177,11 @@ def work(run: Run[Options]) -> dict[str, Any]:
         works: list[Any] = []
         seconds = 0.0
         if waiting:
-            properties = gpu_task_properties(run.cluster) if run.cluster.gpus else {}
+            properties, local = {}, 0
+            if run.cluster.gpus:
+                properties = gpu_task_properties(run.cluster, TASKS_A_GPU)
+            elif local := local_gpus(run.cluster, options.device):
+                properties = local_gpu_properties(run.cluster, local)
             task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
             tools = worker.Tools(
                 model,
@@ -185,7 +195,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
             context = run.start_spark({**huge_page_properties(), **properties})
             begin = time.monotonic()
             work_folder = f"{output}/{WORK_FOLDER}"
-            works, unchanged = _upscale(context, tools, waiting, work_folder, manifest, findings)
+            works, unchanged = _upscale(
+                context, tools, local, waiting, work_folder, manifest, findings
+            )
             done_before += unchanged
             seconds = time.monotonic() - begin
     megapixels = sum(one.pixels for one in works) * network_scale**2 / 1e6
@@ -210,6 +222,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
 def _upscale(
     context: SparkContext,
     tools: Any,
+    local: int,
     entries: Sequence[Any],
     work_folder: str,
     manifest: Manifest,
@@ -276,7 +289,9 @@ def _upscale(
 
     def do(piece: Any) -> Any:
         # Runs on an executor.
-        outcome = worker.attempt(piece.entry.name, worker.do, piece, shared.value, task_device())
+        outcome = worker.attempt(
+            piece.entry.name, worker.do, piece, shared.value, task_device(local)
+        )
         return outcome._replace(value=(piece.pixels, outcome.value))
 
     run_on_executors(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and tested LeNet5, to a small super-resolution network that beats
 # bicubic on pictures it has not seen, and to the same pictures by the model `photo` that comes along;
-# on this machine's cores.
+# on this machine's GPU, if it has one, and cores.
 #
 # usage: bash scripts/quickstart.sh [options of jobs/train_lenet.py]
 set -euo pipefail
@@ -19,9 +19,11 @@ spark-submit --properties-file conf/local.conf jobs/train_lenet.py \
 spark-submit --properties-file conf/local.conf jobs/evaluate_lenet.py \
     --model "$run/train_lenet" --data data/mnist --run-dir "$run/evaluate_lenet"
 
+# A rank a GPU, else two: on so small a network more would mostly wait for each other.
+gpus=$(python -c 'from jobs.runtime.gpu import visible_gpus; print(len(visible_gpus()))')
 spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
     --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \
-    --ranks 2 --run-dir "$run/train_srgan"
+    --ranks "$((gpus == 1 ? 1 : 2))" --run-dir "$run/train_srgan"
 echo "  low resolution, bicubic, ours, original: $run/train_srgan/pictures"
 spark-submit --properties-file conf/local.conf jobs/evaluate_srgan.py \
     --models photo --test-sets data/sample/test --run-dir "$run/photo"

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from srgan import SCALE
+from srgan.gpu import convolutions
 from srgan.image_folder import NamedImage
 from srgan.lpips import Lpips
 from srgan.metrics import Scores, score
@@ -109,7 +110,8 @@ def upscale_with(network: nn.Module, device: torch.device | str = "cpu") -> Upsc
         if max(height, width) > LARGEST_SIDE:
             return tiles.upscale(low[None], Box(0, 0, width, height))[0]
         batch = torch.tensor(low, device=device).permute(2, 0, 1)[None].float() / 255
-        high = network(batch)[0].float()
+        with convolutions("float32"):
+            high = network(batch)[0].float()
         pixels = ((high + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8)
         return pixels.permute(1, 2, 0).contiguous().cpu().numpy()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ from jobs.runtime.cluster.master import check_room
 from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE
 from jobs.runtime.cluster.workers_file import read_workers
 from jobs.runtime.errors import UnavailableError, UsageError
-from jobs.runtime.gpu import device_of, rank_environment
+from jobs.runtime.gpu import device_of, local_gpus, rank_environment, task_device
 from jobs.runtime.profile import Cluster
 from jobs.runtime.ranks import _reason, plan_launch
+from jobs.runtime.spark import gpu_task_properties, local_gpu_properties
 
 DISCOVER = Path(__file__).resolve().parents[1] / "scripts" / "discover_gpus.sh"
 
@@ -107,3 +110,30 @@ def test_local_mode_trains_on_the_gpus_of_this_machine() -> None:
     assert not plan_launch(cluster, None).use_gpu
     with pytest.raises(UsageError, match="2 GPUs.*--device cpu"):
         plan_launch(cluster, 3, local_gpus=2)
+
+
+def test_tasks_of_local_mode_take_the_gpus_of_this_machine(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    caplog.set_level(logging.INFO)
+    local = Cluster("local[16]", 1, 16, "1g")
+    assert local_gpus(local, "auto") == 2
+    assert "on the 2 GPUs of this machine; --device cpu takes its cores instead" in caplog.text
+    assert local_gpus(local, "cpu") == 0
+    assert local_gpus(Cluster("spark://h:7077", 1, 4, "1g"), "auto") == 0
+    # Each process would load the network, on a GPU each.
+    assert local_gpu_properties(local, 2) == {"spark.task.cpus": "2"}
+    assert task_device(2) == f"cuda:{os.getpid() % 2}"
+    assert task_device() == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "amount", "task_cores"),
+    [(4, 1, "0.2500", "1"), (12, 1, "0.2500", "3"), (3, 2, "1", "1"), (6, 2, "0.3333", "1")],
+)
+def test_tasks_share_a_gpu(cores: int, gpus: int, amount: str, task_cores: str) -> None:
+    properties = gpu_task_properties(Cluster("spark://h:7077", 1, cores, "1g", gpus=gpus), 4)
+    assert properties["spark.task.resource.gpu.amount"] == amount
+    assert properties["spark.task.cpus"] == task_cores

@@ -2,6 +2,8 @@
 
 import copy
 from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -12,10 +14,11 @@ from torch import nn
 from srgan import errors
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks
-from srgan.gpu import check_gpu, explaining_memory
+from srgan.gpu import check_gpu, describe_gpu, explaining_memory
 from srgan.phases import Phase, SrresnetPhase
 from srgan.recipe import Recipe
 from srgan.sub_pixel import pixel_shuffle, shuffle_nhwc
+from srgan.upscaling.networks import UpscalingNetwork
 from srgan.upscaling.tiles import Box, Upscaler
 from srgan.upscaling.worker import Tools
 
@@ -110,8 +113,9 @@ def test_a_card_is_judged_before_the_training() -> None:
     with ExitStack() as stack:
         _card(stack, (7, 5))
         check_gpu(GPU, SMALL)
-        with pytest.raises(errors.OptionsError, match="Card.*7.5.*--precision float32"):
-            check_gpu(GPU, bf16)
+        for short in (bf16, SMALL.model_copy(update={"precision": "tf32"})):
+            with pytest.raises(errors.OptionsError, match="Card.*7.5.*--precision float32"):
+                check_gpu(GPU, short)
     with ExitStack() as stack:
         _card(stack, (9, 0))
         check_gpu(GPU, bf16)
@@ -119,6 +123,31 @@ def test_a_card_is_judged_before_the_training() -> None:
         _card(stack, (6, 1), kernel=False)
         with pytest.raises(errors.UnavailableError, match="Card.*6.1.*no kernel image"):
             check_gpu(GPU, SMALL)
+
+
+def test_a_result_names_its_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="Card", total_memory=80 << 30, major=9, minor=0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    known = {"name": "Card", "memory_gib": 80.0, "capability": "9.0"}
+    assert describe_gpu(GPU) == {**known, "driver": "unknown"}
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 580.65.06\necho 580.65.06\n")
+    program.chmod(0o755)
+    assert describe_gpu(GPU) == {**known, "driver": "580.65.06"}
+    assert describe_gpu(CPU) is None
+
+
+def test_upscaling_by_what_the_card_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = SimpleNamespace(total_memory=80_000_000_000)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: size)
+    monkeypatch.setattr("torch.nn.Module.to", lambda module, *_, **__: module)
+    network = UpscalingNetwork(nn.Identity(), "x", 4, 20, 10_000, near_in_bfloat16=True)
+    for capability, half in ((7, 5), False), ((8, 0), True):
+        monkeypatch.setattr("torch.cuda.get_device_capability", lambda _, of=capability: of)
+        upscaler = Upscaler.of(network, GPU)
+        assert (upscaler.pixels, upscaler.half) == (800_000, half)
+    assert Upscaler.of(network, CPU).pixels == 51_200
 
 
 def test_upscaling_takes_smaller_tiles_where_memory_is_too_small() -> None:

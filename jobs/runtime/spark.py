@@ -100,13 +100,28 @@ def start_spark(
     return context
 
 
-def gpu_task_properties(cluster: Cluster) -> dict[str, str]:
-    """What lets each task have one of an executor's GPUs, and an equal share of its cores."""
+TASKS_A_GPU = 4
+"""Pictures are read and encoded on cores, for several times as long as a GPU computes on them."""
+
+
+def gpu_task_properties(cluster: Cluster, tasks_a_gpu: int = 1) -> dict[str, str]:
+    """What lets each task have one of an executor's GPUs, and an equal share of its cores.
+
+    Args:
+        cluster: with GPUs.
+        tasks_a_gpu: at most so many share a GPU, each on a core or more.
+    """
+    tasks = max(1, min(tasks_a_gpu, cluster.cores // cluster.gpus))
     return {
-        "spark.task.resource.gpu.amount": "1",
-        "spark.task.cpus": str(max(1, cluster.cores // cluster.gpus)),
+        "spark.task.resource.gpu.amount": "1" if tasks == 1 else f"{1 / tasks:.4f}",
+        "spark.task.cpus": str(max(1, cluster.cores // (cluster.gpus * tasks))),
         **{f"spark.executorEnv.{name}": value for name, value in PCI_ORDER.items()},
     }
+
+
+def local_gpu_properties(cluster: Cluster, gpus: int) -> dict[str, str]:
+    """The same for the GPUs of this machine in local mode, where Spark knows of none."""
+    return {"spark.task.cpus": str(max(1, cluster.cores // (gpus * TASKS_A_GPU)))}
 
 
 def huge_page_properties() -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -33,6 +35,8 @@ from srgan.image_folder import read_images
 from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import read_model
 from srgan.upscaling.networks import decode_network
+
+LOG = logging.getLogger(__name__)
 
 FEWEST_IMAGES = 3
 FEWEST_METHODS = 2
@@ -80,6 +84,8 @@ def prepare(
         if method != ORIGINAL
     }
     upscales[NEAREST] = _nearest
+    if torch.cuda.is_available():
+        LOG.info("rendering on %s", torch.cuda.get_device_name())
     images = [
         (StudyImage(set=as_text(set_name), name=as_text(image.name)), image.pixels)
         for set_name, path in zip(short_names(folders, "--images"), folders, strict=True)
@@ -124,7 +130,9 @@ def _upscale(source: str) -> Upscale:
         return _nearest
     if source == "bicubic":
         return bicubic
-    return upscale_with(decode_network(read_model(source, SCALE), source).network)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = decode_network(read_model(source, SCALE), source).network.to(device)
+    return upscale_with(network, device)
 
 
 def _render(

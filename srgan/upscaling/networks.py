@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from srgan import SCALE
 from srgan.export import ModelDescription, decode_generator, is_generator
+from srgan.gpu import SHORT_CAPABILITY
 
 MARGIN = 20
 """Pixels around a tile that the network sees and whose result is thrown away: as far as the models
@@ -63,8 +64,10 @@ def decode_network(data: bytes, path: str) -> UpscalingNetwork:
     )
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this machine's processor multiplies in bfloat16 (AVX512_BF16, AMX)."""
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16: GPUs since Ampere, CPUs with AVX512_BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= SHORT_CAPABILITY
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

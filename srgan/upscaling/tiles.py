@@ -15,6 +15,7 @@ from torch import nn
 
 from srgan import SCALE
 from srgan.errors import OptionsError, UnavailableError
+from srgan.gpu import convolutions
 from srgan.upscaling.networks import MARGIN, UpscalingNetwork, has_fast_bfloat16
 
 LARGEST_SIDE = 512
@@ -54,6 +55,10 @@ class Box(NamedTuple):
             yield Box(left, top, width, height)
 
 
+CPU_MEMORY_MB = 512
+GPU_PART = 10
+"""The share of a GPU's memory that a task takes, of which several share a GPU: a tenth."""
+
 LEAST_INNER_SIDE = 16
 """Of a tile without its margins, where memory was too small for larger ones."""
 
@@ -80,17 +85,21 @@ class Upscaler:
     margin: int = MARGIN
 
     @classmethod
-    def of(cls, found: UpscalingNetwork, device: torch.device, memory_mb: int) -> Upscaler:
+    def of(
+        cls, found: UpscalingNetwork, device: torch.device, memory_mb: int | None = None
+    ) -> Upscaler:
         """Prepare a network for upscaling.
 
         Args:
             found: as networks.decode_network gives it.
             device: where to compute.
-            memory_mb: megabytes (10^6 bytes) that the network's layers may take.
+            memory_mb: megabytes (10^6 bytes) that the network's layers may take; by itself 512, on
+                a GPU a tenth of its memory.
 
         Raises:
             OptionsError: that is too little for a tile.
         """
+        memory_mb = memory_mb or _usual_memory_mb(device)
         pixels = memory_mb * 1_000_000 // found.bytes_per_pixel
         if pixels < (2 * found.margin + 1) ** 2:
             least = math.ceil(
@@ -99,8 +108,8 @@ class Upscaler:
             raise OptionsError(f"--memory-mb {memory_mb}: this network needs at least {least}")
         network = found.network.to(device)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # Without the processor's instructions for it bfloat16 is slower.
-        half = found.near_in_bfloat16 and device.type == "cpu" and has_fast_bfloat16()
+        # Without instructions for it bfloat16 is slower.
+        half = found.near_in_bfloat16 and has_fast_bfloat16(device)
         return cls(network, device, pixels, half, found.scale, found.margin)
 
     def upscale(self, pixels: np.ndarray, inner: Box) -> np.ndarray:
@@ -162,7 +171,9 @@ class Upscaler:
         given = torch.from_numpy(windows if eight_bits else windows.astype(np.float32))
         low = given.to(self.device).float()
         half = self.half and eight_bits
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        # TF32 is no promise of a grey level: no precision but the one that was tried.
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+        with convolutions("float32"), autocast:
             high = self.network(low.permute(0, 3, 1, 2) / levels).float()
         high = high.add_(1).mul_(levels / 2).round_().clamp_(0, levels)
         high = high.permute(0, 2, 3, 1)
@@ -171,6 +182,12 @@ class Upscaler:
             cell_in_tile = cell.within(window).scaled(self.scale)
             target = _cut(result[number], cell.within(inner).scaled(self.scale))
             target[:] = _cut(pixels_of_tile, cell_in_tile)
+
+
+def _usual_memory_mb(device: torch.device) -> int:
+    if device.type != "cuda":
+        return CPU_MEMORY_MB
+    return torch.cuda.get_device_properties(device).total_memory // (GPU_PART * 1_000_000)
 
 
 def _cut(pixels: np.ndarray, box: Box) -> np.ndarray:

@@ -38,14 +38,14 @@ class Tools:
 
     Attributes:
         model: a model file's content, as networks.decode_network reads it.
-        memory_mb: megabytes that the network may take.
+        memory_mb: megabytes that the network may take; None: see Upscaler.of.
         largest_megapixels: largest image or frame, of the input.
         threads: of torch.
         output: how results are written.
     """
 
     model: bytes
-    memory_mb: int
+    memory_mb: int | None
     largest_megapixels: float
     threads: int
     output: OutputOptions = DEFAULTS
