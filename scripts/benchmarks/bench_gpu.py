@@ -70,10 +70,12 @@ class Bench:
         content = VggContent(VggFeatures("vgg22"), options.vgg_feature_scale)
         return SrganPhase(options, ranks or self.ranks, None, content)
 
-    def step(self, phase: Phase, ranks: Ranks | None = None) -> Callable[[], dict[str, Any]]:
+    def step(
+        self, phase: Phase, ranks: Ranks | None = None, first: int = 0
+    ) -> Callable[[], dict[str, Any]]:
         """A function that does the next step of a phase, and returns its losses."""
         pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
-        options, numbers = phase._options, itertools.count()
+        options, numbers = phase._options, itertools.count(first)
         device = (ranks or self.ranks).device
         sampler = CropSampler(list(pixels), options.crop_size, options.batch_size, 0, device)
 
@@ -149,7 +151,7 @@ def checkpoints(bench: Bench) -> dict[str, Any]:
         torch.save(stays.state_dict(), buffer)
         goes = bench.phase(then, **SMALL)
         goes.load_state_dict(decode(buffer.getvalue()))
-        other = bench.step(goes, then)
+        other = bench.step(goes, then, bench.number)
         for _ in range(bench.number):
             step(), other()
         pairs = zip(*(one.networks["generator"].parameters() for one in (stays, goes)), strict=True)
