@@ -19,7 +19,7 @@ spark-submit --properties-file conf/local.conf jobs/train_lenet.py \
 spark-submit --properties-file conf/local.conf jobs/evaluate_lenet.py \
     --model "$run/train_lenet" --data data/mnist --run-dir "$run/evaluate_lenet"
 
-# A rank a GPU, else two: on so small a network more would mostly wait for each other.
+# A rank per GPU, else two: on so small a network more would mostly wait for each other.
 gpus=$(python -c 'from jobs.runtime.gpu import visible_gpus; print(len(visible_gpus()))')
 spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
     --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \

@@ -21,7 +21,7 @@ choose_pytorch() { # sets pytorch
 }
 
 install_packages() {
-    local size="0.7 GB" why="PyTorch for CPUs, since there is no NVIDIA device here"
+    local size="0.9 GB" why="PyTorch for CPUs, since there is no NVIDIA device here"
     [[ -z "${PYTORCH:-}" ]] || why="PyTorch for CPUs"
     [[ "$pytorch" == cpu ]] || size="3.2 GB" why="PyTorch with CUDA"
     echo "setup: installing packages into .venv (up to $size to download: $why) ..."
