@@ -116,10 +116,9 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     """Speed against cores beside the ideal line, and where the time of a step goes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+
+    from benchmarks.charts import BLUE, GREY, ORANGE
 
     rows = [row for row in report["rows"] if row["error"] is None]
     figure, (speed, shares) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -128,8 +127,8 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     if rows:
         ideal = rows[0]["rate"] / totals[0]
         span = [0, max(totals)]
-        speed.plot(span, [ideal * cores for cores in span], "--", color="0.6", label="ideal")
-    speed.plot(totals, [row["rate"] for row in rows], "o", color="C0", label="measured")
+        speed.plot(span, [ideal * cores for cores in span], "--", color=GREY, label="ideal")
+    speed.plot(totals, [row["rate"] for row in rows], "o", color=BLUE, label="measured")
     for name, total, row in zip(names, totals, rows, strict=True):
         speed.annotate(
             f"{name}\n{100 * row['efficiency']:.0f} %",
@@ -148,13 +147,13 @@ def draw_chart(path: Path, report: Mapping[str, Any]) -> None:
     compute = [100 * row["compute_share"] for row in rows]
     exchange = [100 * row["exchange_share"] for row in rows]
     rest = [max(0.0, 100 - one - two) for one, two in zip(compute, exchange, strict=True)]
-    shares.bar(names, compute, color="C0", label="computing")
-    shares.bar(names, exchange, bottom=compute, color="C1", label="exchange between executors")
+    shares.bar(names, compute, color=BLUE, label="computing")
+    shares.bar(names, exchange, bottom=compute, color=ORANGE, label="exchange between executors")
     both = [one + two for one, two in zip(compute, exchange, strict=True)]
-    shares.bar(names, rest, bottom=both, color="0.8", label="scheduling and waiting")
+    shares.bar(names, rest, bottom=both, color=GREY, label="scheduling and waiting")
     shares.set(xlabel="executors x cores", ylabel="% of an iteration", ylim=(0, 100))
     shares.set_title("where an iteration goes")
-    shares.legend(loc="lower left", frameon=True)
+    shares.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, frameon=False)
     for axes in (speed, shares):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
