@@ -25,11 +25,11 @@ from pydantic import Field
 
 from jobs.runtime import remote
 from jobs.runtime.errors import UnavailableError, UsageError
-from jobs.runtime.gpu import DEVICE_HELP, local_gpus, task_device
+from jobs.runtime.gpu import DEVICE_HELP, task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.names import short_names, split_paths
 from jobs.runtime.options import JobOptions
-from jobs.runtime.spark import gpu_task_properties, local_gpu_properties
+from jobs.runtime.spark import task_gpus
 
 if TYPE_CHECKING:
     from srgan.metrics import Scores
@@ -97,11 +97,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         skipped += [f"{test_set}/{line}" for line in bad]
     for line in skipped:
         LOG.warning("left out %s", line)
-    properties, local = {}, 0
-    if run.cluster.gpus:
-        properties = gpu_task_properties(run.cluster)
-    elif local := local_gpus(run.cluster, options.device):
-        properties = local_gpu_properties(run.cluster, local)
+    properties, local = task_gpus(run.cluster, options.device)
     context = run.start_spark(properties)
     # Executors need not have these files: they get what is in them.
     shared = context.broadcast((models, weights, options.jpeg_quality))

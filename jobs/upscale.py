@@ -30,16 +30,15 @@ from pyspark import SparkConf, SparkContext
 from jobs.runtime import remote
 from jobs.runtime.errors import PartlyFailedError, UnavailableError
 from jobs.runtime.findings import Findings
-from jobs.runtime.gpu import DEVICE_HELP, local_gpus, task_device
+from jobs.runtime.gpu import DEVICE_HELP, task_device
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.spark import (
     TASKS_A_GPU,
-    gpu_task_properties,
     huge_page_properties,
-    local_gpu_properties,
+    task_gpus,
 )
 from jobs.runtime.text import in_one_line
 
@@ -177,11 +176,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         works: list[Any] = []
         seconds = 0.0
         if waiting:
-            properties, local = {}, 0
-            if run.cluster.gpus:
-                properties = gpu_task_properties(run.cluster, TASKS_A_GPU)
-            elif local := local_gpus(run.cluster, options.device):
-                properties = local_gpu_properties(run.cluster, local)
+            properties, local = task_gpus(run.cluster, options.device, TASKS_A_GPU)
             task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
             tools = worker.Tools(
                 model,

@@ -34,7 +34,6 @@ from jobs.runtime.cluster.node import MASTER, Node, address_towards
 from jobs.runtime.cluster.ssh import ask_node, send_checkout
 from jobs.runtime.cluster.state import (
     MASTER_FILE,
-    ROOT,
     SECRET_FILE,
     WORKERS_FILE,
     cluster_folder,
@@ -53,6 +52,7 @@ from jobs.runtime.errors import (
     UsageError,
     one_line,
 )
+from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
 
 LOG = logging.getLogger("cluster")

@@ -20,7 +20,7 @@ from jobs.runtime.cluster.master import check_room, connection_properties
 from jobs.runtime.errors import UnavailableError, one_line
 from jobs.runtime.executors import wait_for_executors
 from jobs.runtime.files import ROOT
-from jobs.runtime.gpu import PCI_ORDER
+from jobs.runtime.gpu import PCI_ORDER, local_gpus
 from jobs.runtime.jvm import LOG4J_FILE, driver_jvm, send_logs_to
 from jobs.runtime.profile import Cluster
 from jobs.runtime.security import ENCRYPTION
@@ -102,6 +102,23 @@ def start_spark(
 
 TASKS_A_GPU = 4
 """Pictures are read and encoded on cores, for several times as long as a GPU computes on them."""
+
+
+def task_gpus(cluster: Cluster, device: str, tasks_a_gpu: int = 1) -> tuple[dict[str, str], int]:
+    """What tasks that compute on GPUs, where there are any, need.
+
+    Args:
+        cluster: of the profile.
+        device: what --device says.
+        tasks_a_gpu: see gpu_task_properties.
+
+    Returns:
+        Spark's properties, and what task_device is to be told.
+    """
+    if cluster.gpus:
+        return gpu_task_properties(cluster, tasks_a_gpu), 0
+    local = local_gpus(cluster, device)
+    return (local_gpu_properties(cluster, local) if local else {}), local
 
 
 def gpu_task_properties(cluster: Cluster, tasks_a_gpu: int = 1) -> dict[str, str]:
