@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import itertools
-import json
 import logging
 import statistics
 import time
@@ -262,7 +261,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         report["sections"][name] = found
         report.setdefault("seconds", {})[name] = time.monotonic() - begin
         (folder / "gpu.json").write_text(to_json(report, indent=2) + "\n")
-        LOG.info("%s: %s", name, json.dumps(found))
+        LOG.info("%s: %s", name, to_json(found))
         if device.type == "cuda":
             with contextlib.suppress(RuntimeError):
                 torch.cuda.empty_cache()
