@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srgan.lpips import unit
 from srgan.recipe import Recipe
 from srgan.vgg import VggFeatures, load_vgg
 
@@ -33,6 +34,27 @@ class VggContent(nn.Module):
         return self.loss_scale * F.mse_loss(self.features(generated).float(), target.float())
 
 
+class LpipsContent(nn.Module):
+    """Distance of VGG16's features of all stages, each of length 1 (Zhang et al., 1801.03924).
+
+    Not the paper's. It is LPIPS 0.1 with VGG16; the LPIPS that judges has AlexNet.
+    """
+
+    def __init__(self, features: VggFeatures) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, generated: Tensor, original: Tensor) -> Tensor:
+        with torch.no_grad():
+            targets = [unit(stage.float()) for stage in self.features.stages(original)]
+        stages = zip(self.features.stages(generated), targets, self.features.heads, strict=True)
+        distances = [
+            ((unit(stage.float()) - target).square().mean((0, 2, 3)) * head).sum()
+            for stage, target, head in stages
+        ]
+        return torch.stack(distances).sum()
+
+
 def content_loss(options: Recipe) -> nn.Module:
     """The content loss of the srgan phase.
 
@@ -41,7 +63,10 @@ def content_loss(options: Recipe) -> nn.Module:
     """
     if options.content == "mse":
         return MseContent()
-    return VggContent(load_vgg(options.content, options.vgg_weights), options.vgg_feature_scale)
+    features = load_vgg(options.content, options.vgg_weights)
+    if options.content == "lpips":
+        return LpipsContent(features)
+    return VggContent(features, options.vgg_feature_scale)
 
 
 def adversarial_loss(generated_logits: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ class Lpips(nn.Module):
         """For each layer the weighted squared difference at each place, N x h x w."""
         layers = zip(self._layers(images), self._layers(originals), self.heads, strict=True)
         for ours, theirs, head in layers:
-            difference = _unit(ours) - _unit(theirs)
+            difference = unit(ours) - unit(theirs)
             yield difference.square().movedim(1, -1) @ head
 
     def _layers(self, images: Tensor) -> Iterator[Tensor]:
@@ -120,7 +120,7 @@ def _part(array: Any, side: int, first: int, end: int) -> Any:
     return array[first:end] if side == 0 else array[:, first:end]
 
 
-def _unit(features: Tensor) -> Tensor:
+def unit(features: Tensor) -> Tensor:
     """Features N x C x h x w of length 1 at each place."""
     return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
 

@@ -109,14 +109,16 @@ class Recipe(BaseModel):
         description="loss of the srresnet phase: mse, the paper's, or l1, the mean absolute error, "
         "EDSR's, which gets a higher PSNR in the same time",
     )
-    content: Literal["mse", "vgg22", "vgg53", "vgg54"] = Field(
+    content: Literal["mse", "vgg22", "vgg53", "vgg54", "lpips"] = Field(
         "vgg54",
         description="content loss of the srgan phase (the srresnet phase has pixel_loss): vgg22 of "
-        "VGG19 or VGG16, vgg54 of VGG19, vgg53 of VGG16",
+        "VGG19 or VGG16, vgg54 of VGG19, vgg53 of VGG16; lpips, not the paper's: a weighted "
+        "distance of VGG16's five stages",
     )
     vgg_weights: str | None = Field(
         None,
-        description="VGG weights in torchvision's names (.pth or .safetensors), for content=vgg* "
+        description="VGG weights in torchvision's names (.pth or .safetensors), for every "
+        "content but mse "
         "[what fetch_data.py vgg19 or vgg16 fetched]",
     )
     vgg_feature_scale: float = Field(

@@ -1,4 +1,4 @@
-"""Features of VGG16 and VGG19 (Simonyan and Zisserman), by which the VGG losses compare images.
+"""Features of VGG16 and VGG19 (Simonyan and Zisserman), by which content losses compare images.
 
 Written out, since it is ten lines, rather than taken from torchvision, whose import fails beside a
 CPU build of torch; names and numbers of the layers are torchvision's.
@@ -22,7 +22,7 @@ from srgan.storage import read_bytes
 
 logger = logging.getLogger(__name__)
 
-VggLayer = Literal["vgg22", "vgg53", "vgg54"]
+VggPart = Literal["vgg22", "vgg53", "vgg54", "lpips"]
 Network = Literal["VGG16", "VGG19"]
 
 # Channels of the convolutions in each of the five stages; a pooling ends a stage.
@@ -39,8 +39,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
-class Layer(NamedTuple):
-    """Where a layer is, and where scripts/fetch_data.py has the weights for it."""
+class Part(NamedTuple):
+    """What a content loss needs of a network, and where scripts/fetch_data.py has its weights."""
 
     networks: tuple[Network, ...]
     stages: int
@@ -50,10 +50,12 @@ class Layer(NamedTuple):
 
 # VGGij of the paper (section 2.2.1): the j-th convolution of stage i, after its ReLU, before the
 # pooling. Each of these is the last of its stage. Stages 1 and 2 are the same in both networks.
-LAYERS: dict[VggLayer, Layer] = {
-    "vgg22": Layer(("VGG16", "VGG19"), 2, "vgg16", "vgg16.safetensors"),
-    "vgg53": Layer(("VGG16",), 5, "vgg16", "vgg16.safetensors"),
-    "vgg54": Layer(("VGG19",), 5, "vgg19", "vgg19-dcbb9e9d.pth"),
+# LPIPS looks at the last of every stage of VGG16.
+PARTS: dict[VggPart, Part] = {
+    "vgg22": Part(("VGG16", "VGG19"), 2, "vgg16", "vgg16.safetensors"),
+    "vgg53": Part(("VGG16",), 5, "vgg16", "vgg16.safetensors"),
+    "vgg54": Part(("VGG19",), 5, "vgg19", "vgg19-dcbb9e9d.pth"),
+    "lpips": Part(("VGG16",), 5, "vgg16", "vgg16.safetensors"),
 }
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "data" / "weights"
 
@@ -70,14 +72,18 @@ OTHER_SCALE = 4
 
 
 class VggFeatures(nn.Module):
-    """Frozen VGG up to one layer: images N x 3 x H x W in [-1, 1] to its feature maps."""
+    """Frozen VGG up to one layer: images N x 3 x H x W in [-1, 1] to its feature maps.
+
+    Attributes:
+        heads: for lpips, the weight of each channel, of the last layer of every stage.
+    """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, layer: VggLayer) -> None:
+    def __init__(self, part: VggPart) -> None:
         super().__init__()
-        networks, stages, *_ = LAYERS[layer]
+        networks, stages, *_ = PARTS[part]
         layers: list[nn.Module] = []
         inputs = 3
         for stage in STAGES[networks[0]][:stages]:
@@ -86,6 +92,8 @@ class VggFeatures(nn.Module):
                 inputs = outputs
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers[:-1])
+        channels = [stage[-1] for stage in STAGES[networks[0]]] if part == "lpips" else []
+        self.heads = nn.ParameterList(torch.zeros(number) for number in channels)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], False)
         self.requires_grad_(False)
@@ -93,13 +101,22 @@ class VggFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.features(self.normalised(images))
 
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """The feature maps of the last layer of every stage."""
+        features, ends = self.normalised(images), []
+        for module in self.features:
+            if isinstance(module, nn.MaxPool2d):
+                ends.append(features)
+            features = module(features)
+        return [*ends, features]
+
     def normalised(self, images: Tensor) -> Tensor:
         """Images in [-1, 1] as the first layer expects them."""
         return ((images + 1) / 2 - self.mean) / self.deviation
 
 
-def load_vgg(layer: VggLayer, path: str | None) -> VggFeatures:
-    """VGG up to a layer, with the weights of a state dict in torchvision's names.
+def load_vgg(part: VggPart, path: str | None) -> VggFeatures:
+    """VGG up to what a content loss needs, with the weights of a state dict in torchvision's names.
 
     The file, .safetensors or torch's, may hold all of VGG16 or VGG19 or its first layers; nothing
     in it is executed. Its first layer must take RGB as torchvision normalises it. Features of
@@ -107,10 +124,10 @@ def load_vgg(layer: VggLayer, path: str | None) -> VggFeatures:
     file. Without a path it is what scripts/fetch_data.py fetched.
 
     Raises:
-        UnavailableError: no file, or it ends before the layer, or is of the other network.
+        UnavailableError: no file, or it ends too early, or is of the other network.
         BadDataError: the file is no state dict, or its tensors have wrong shapes or types.
     """
-    networks, _, fetched_by, file = LAYERS[layer]
+    networks, stages, fetched_by, file = PARTS[part]
     way_out = (
         f"python scripts/fetch_data.py {fetched_by}, or give --vgg-weights FILE, "
         "or use --content mse"
@@ -118,22 +135,22 @@ def load_vgg(layer: VggLayer, path: str | None) -> VggFeatures:
     if path is None:
         if not (DEFAULT_FOLDER / file).exists():
             needed = " or ".join(networks)
-            raise UnavailableError(f"content={layer} needs {needed} weights: {way_out}")
+            raise UnavailableError(f"content={part} needs {needed} weights: {way_out}")
         path = str(DEFAULT_FOLDER / file)
     try:
         data = read_bytes(path)
     except MissingDataError as error:
         raise UnavailableError(f"VGG weights: {error}; {way_out}") from error
     state = _decode(data, path, way_out)
-    network = VggFeatures(layer)
+    network = VggFeatures(part)
     wanted = network.state_dict()
     held = _network_of(state)
     if held is not None and held not in networks:
-        raise UnavailableError(f"{path}: holds {held}, but {layer} is of {networks[0]}; {way_out}")
+        raise UnavailableError(f"{path}: holds {held}, but {part} is of {networks[0]}; {way_out}")
     missing = [name for name in wanted if name not in state]
     if missing:
         raise UnavailableError(
-            f"{path}: lacks {missing[0]} and so is not enough for {layer}; {way_out}"
+            f"{path}: lacks {missing[0]} and so is not enough for {part}; {way_out}"
         )
     for name, tensor in wanted.items():
         given = state[name]
@@ -142,9 +159,10 @@ def load_vgg(layer: VggLayer, path: str | None) -> VggFeatures:
         if not given.is_floating_point() or not given.isfinite().all():
             raise BadDataError(f"{path}: {name} holds something else than finite numbers")
     network.load_state_dict({name: state[name] for name in wanted})
-    reference = RELU53_RMS if layer == "vgg53" else RELU22_RMS[held or "VGG16"]
     # Of VGG19 beyond relu2_2 there is nothing to compare with: the scale of relu2_2 carries.
-    modules = len(network.features) if layer == "vgg53" else RELU22
+    whole = stages == 5 and networks == ("VGG16",)
+    reference = RELU53_RMS if whole else RELU22_RMS[held or "VGG16"]
+    modules = len(network.features) if whole else RELU22
     _bring_to_scale(network, modules, reference, path)
     return network
 

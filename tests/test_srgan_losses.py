@@ -8,6 +8,7 @@ from torch import Tensor
 
 from srgan.batches import Batch, CropSampler
 from srgan.losses import (
+    LpipsContent,
     MseContent,
     VggContent,
     adversarial_loss,
@@ -15,7 +16,7 @@ from srgan.losses import (
     discriminator_losses,
 )
 from srgan.models import Discriminator, Generator
-from srgan.vgg import VggFeatures
+from srgan.vgg import DEFAULT_FOLDER, VggFeatures
 
 
 @pytest.fixture
@@ -52,6 +53,46 @@ def test_vgg_features_move_the_generator(batch, layer):
     torch.manual_seed(0)
     content = VggContent(VggFeatures(layer), 1 / 12.75)
     assert_moves_every_layer(lambda image: content(image, batch.high), batch)
+
+
+def test_lpips_moves_the_generator(batch):
+    torch.manual_seed(0)
+    content = LpipsContent(lpips_features())
+    assert_moves_every_layer(lambda image: content(image, batch.high), batch)
+
+
+def lpips_features() -> VggFeatures:
+    """Random weights, with heads that are not negative, as those of LPIPS."""
+    features = VggFeatures("lpips")
+    for head in features.heads:
+        torch.nn.init.uniform_(head)
+    return features
+
+
+def test_lpips_is_the_authors():
+    """The value is that of lpips.LPIPS(net="vgg") of the authors' package, version 0.1.4."""
+    if not (DEFAULT_FOLDER / "vgg16.safetensors").exists():
+        pytest.skip("data/weights lacks VGG16: python scripts/fetch_data.py vgg16")
+    content = content_loss(tiny_options(content="lpips"))
+    torch.manual_seed(0)
+    original = torch.rand(2, 3, 64, 64) * 2 - 1
+    image = (original + 0.3 * torch.randn_like(original)).clamp(-1, 1)
+    assert content(image, original) == pytest.approx(0.08126159, abs=2e-7)
+
+
+def test_lpips_sees_directions_not_lengths(batch):
+    """Features that grow by the same factor, as by weights of another scale, are equal to it."""
+    torch.manual_seed(0)
+    features = lpips_features()
+    other = batch.high.flip(3)
+    expected = LpipsContent(features)(other, batch.high)
+    with torch.no_grad():
+        features.features[0].weight.mul_(5)
+        for module in features.features:
+            if isinstance(module, torch.nn.Conv2d):
+                module.bias.mul_(5)
+    assert LpipsContent(features)(batch.high, batch.high) == 0
+    torch.testing.assert_close(LpipsContent(features)(other, batch.high), expected)
 
 
 def test_adversarial_loss_moves_the_generator(batch):

@@ -17,7 +17,7 @@ from srgan.vgg import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     VggFeatures,
-    VggLayer,
+    VggPart,
     load_vgg,
 )
 
@@ -72,7 +72,31 @@ def test_weights_that_end_too_early(vgg22_file):
         load_vgg("vgg53", str(vgg22_file))
 
 
-def vgg_state(layer: VggLayer) -> dict[str, Tensor]:
+def test_stages_are_taken_after_relu_and_before_pooling():
+    features, images = VggFeatures("lpips"), torch.rand(1, 3, 32, 32) * 2 - 1
+    stages = features.stages(images)
+    assert [tuple(stage.shape[1:]) for stage in stages] == [
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+        (512, 4, 4),
+        (512, 2, 2),
+    ]
+    assert [len(head) for head in features.heads] == [64, 128, 256, 512, 512]
+    assert all(stage.min() == 0 for stage in stages)
+    assert torch.equal(stages[-1], features(images))
+
+
+def test_lpips_needs_heads(tmp_path):
+    """Files of other programs, and those fetched by earlier versions, lack them."""
+    torch.save(VggFeatures("vgg53").state_dict(), tmp_path / "vgg.pth")
+    with pytest.raises(
+        UnavailableError, match=r"lacks heads\.0 .*not enough for lpips; .*fetch_data.py vgg16"
+    ):
+        load_vgg("lpips", str(tmp_path / "vgg.pth"))
+
+
+def vgg_state(layer: VggPart) -> dict[str, Tensor]:
     """Small random weights, at whose scale the features are torchvision's."""
     torch.manual_seed(0)
     network = VggFeatures(layer)
@@ -124,7 +148,7 @@ def test_weights_in_their_default_place(tmp_path, monkeypatch):
     assert len(load_vgg("vgg22", None).features) == vgg.RELU22
 
 
-def content_and_gradient(path: Path, layer: VggLayer) -> tuple[float, Tensor]:
+def content_and_gradient(path: Path, layer: VggPart) -> tuple[float, Tensor]:
     """The content loss of a picture, and its gradient."""
     original = torch.tensor(sample_pixels(48, 48)).permute(2, 0, 1)[None] / 127.5 - 1
     image = (0.8 * original).requires_grad_()
@@ -133,7 +157,7 @@ def content_and_gradient(path: Path, layer: VggLayer) -> tuple[float, Tensor]:
     return float(loss.detach()), gradient
 
 
-def assert_scale_is_made_good(state, path: Path, layer: VggLayer, factor: float, caplog) -> None:
+def assert_scale_is_made_good(state, path: Path, layer: VggPart, factor: float, caplog) -> None:
     torch.save(state, path)
     expected, expected_gradient = content_and_gradient(path, layer)
     assert not caplog.records

@@ -164,15 +164,19 @@ def _read_member(archive: bytes, name: str, title: str) -> bytes:
 
 
 def _alexnet(tree: dict[str, Any]) -> Arrays:
-    heads = {
-        f"heads.{number}": tree[f"NetLinLayer_{number}"]["Conv_0"]["kernel"].reshape(-1)
-        for number in range(len(ALEXNET))
-    }
-    return {**_convolutions(tree["AlexNet_0"], ALEXNET), **heads}
+    return {**_convolutions(tree["AlexNet_0"], ALEXNET), **_heads(tree)}
 
 
 def _vgg16(tree: dict[str, Any]) -> Arrays:
-    return _convolutions(tree["VGG16_0"], VGG16)
+    return {**_convolutions(tree["VGG16_0"], VGG16), **_heads(tree)}
+
+
+def _heads(tree: dict[str, Any]) -> Arrays:
+    """LPIPS's weight of each channel, of five layers of either network."""
+    return {
+        f"heads.{number}": tree[f"NetLinLayer_{number}"]["Conv_0"]["kernel"].reshape(-1)
+        for number in range(5)
+    }
 
 
 def _convolutions(layers: dict[str, Any], numbers: tuple[int, ...]) -> Arrays:
