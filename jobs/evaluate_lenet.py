@@ -29,7 +29,7 @@ from lenet.idx import read_digits
 if TYPE_CHECKING:
     from lenet.digit_pictures import DigitPictures
 
-LOG = logging.getLogger("jobs.evaluate_lenet")
+logger = logging.getLogger("jobs.evaluate_lenet")
 
 
 class Options(JobOptions):
@@ -73,7 +73,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
             csv.writer(file).writerows([("file", "digit", "probability"), *answers])
         for name, digit, probability in answers:
             words = "unreadable" if probability is None else f"{digit} ({100 * probability:.1f} %)"
-            LOG.info("%s: %s", name, words)
+            logger.info("%s: %s", name, words)
         return {
             "count": len(answers),
             "unreadable": int((~pictures.readable).sum()),
@@ -83,10 +83,10 @@ def work(run: Run[Options]) -> dict[str, Any]:
     evaluation = evaluate(network, digits)
     draw_confusion(run.folder.path / "confusion.png", evaluation, digits)
     confusion = evaluation.confusion
-    LOG.info("confusion (row: the digit it is, column: the answer)")
-    LOG.info("      %s", " ".join(f"{digit:5d}" for digit in range(len(confusion))))
+    logger.info("confusion (row: the digit it is, column: the answer)")
+    logger.info("      %s", " ".join(f"{digit:5d}" for digit in range(len(confusion))))
     for digit, counts in enumerate(confusion):
-        LOG.info("%5d %s", digit, " ".join(f"{count or '.':>5}" for count in counts))
+        logger.info("%5d %s", digit, " ".join(f"{count or '.':>5}" for count in counts))
     return {
         "top1_accuracy": evaluation.top1_accuracy,
         "correct": evaluation.correct,

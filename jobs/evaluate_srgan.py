@@ -34,7 +34,7 @@ from jobs.runtime.spark import task_gpus
 if TYPE_CHECKING:
     from srgan.metrics import Scores
 
-LOG = logging.getLogger("jobs.evaluate_srgan")
+logger = logging.getLogger("jobs.evaluate_srgan")
 
 BICUBIC = "bicubic"
 LPIPS = "LPIPS"
@@ -96,7 +96,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         ]
         skipped += [f"{test_set}/{line}" for line in bad]
     for line in skipped:
-        LOG.warning("left out %s", line)
+        logger.warning("left out %s", line)
     properties, local = task_gpus(run.cluster, options.device)
     context = run.start_spark(properties)
     # Executors need not have these files: they get what is in them.

@@ -32,7 +32,7 @@ from jobs.runtime.progress import Progress
 from jobs.runtime.text import number
 from srgan.recipe import Recipe
 
-LOG = logging.getLogger("jobs.train_srgan")
+logger = logging.getLogger("jobs.train_srgan")
 
 # Its presence in the run folder asks the ranks to stop with a checkpoint.
 STOP_FILE = ".stop"
@@ -79,20 +79,20 @@ def work(run: Run[Options]) -> dict[str, Any]:
         content_loss(options.recipe())
     data, test_sets = remote.absolute(options.data), _test_sets(options.test_sets)
     context = run.start_spark(launch.properties)
-    LOG.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
+    logger.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
 
     bars: dict[str, Progress] = {}
 
     def on_progress(values: dict[str, Any]) -> None:
         if "warning" in values:
-            LOG.warning("%s", values["warning"])
+            logger.warning("%s", values["warning"])
             return
         phase = values["phase"]
         if phase not in bars:
             bars[phase] = Progress(values["steps"], f"{phase} steps", done=values["step"])
         if values["scores"]:
             scores = ", ".join(f"{name} {_in_words(one)}" for name, one in values["scores"].items())
-            LOG.info("%s step %d: %s", phase, values["step"], scores)
+            logger.info("%s step %d: %s", phase, values["step"], scores)
         named = values["losses"].items()
         losses = ", ".join(f"{name} {number(value, '.4g')}" for name, value in named)
         bars[phase].update(values["step"], f"{losses}, {values['crops_per_second']:.1f} crops/s")
@@ -118,7 +118,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     for bar in bars.values():
         bar.close()
     for line in metrics["skipped_images"]:
-        LOG.warning("left out %s", line)
+        logger.warning("left out %s", line)
     return metrics
 
 

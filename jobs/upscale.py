@@ -45,7 +45,7 @@ from jobs.runtime.text import in_one_line
 if TYPE_CHECKING:
     from srgan.upscaling.manifest import Manifest
 
-LOG = logging.getLogger("jobs.upscale")
+logger = logging.getLogger("jobs.upscale")
 
 # As much as takes a core a few seconds, so that starting a task costs little.
 LEAST_PIXELS = 512 * 512
@@ -151,9 +151,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
     )
     found = find_entries(source, output, written)
     for name in found.others:
-        LOG.info("left out %s: neither image nor video", in_one_line(name))
+        logger.info("left out %s: neither image nor video", in_one_line(name))
     for one in found.left_out:
-        LOG.info("left out %s: %s", in_one_line(one.name), one.reason)
+        logger.info("left out %s: %s", in_one_line(one.name), one.reason)
     files = len(found.entries) + len(found.unusable)
     with (
         closing(FolderLock(output, LOCK, "--output")),
@@ -161,14 +161,16 @@ def work(run: Run[Options]) -> dict[str, Any]:
     ):
         status = manifest.status(found.entries)
         waiting, done_before = status.waiting, status.done
-        LOG.info("%d files, %d of them done before", files, done_before)
+        logger.info("%d files, %d of them done before", files, done_before)
         if status.taken_over:
-            LOG.info("%d of these are in no record, but newer than their files", status.taken_over)
+            logger.info(
+                "%d of these are in no record, but newer than their files", status.taken_over
+            )
         for entry in status.spoilt:
-            LOG.warning("%s: its result is not as it was written", in_one_line(entry.name))
+            logger.warning("%s: its result is not as it was written", in_one_line(entry.name))
         sources = {one.name: one.path for one in found.unusable}
         sources |= {entry.name: entry.source for entry in found.entries}
-        findings = Findings(run.folder, sources, options.strict, LOG)
+        findings = Findings(run.folder, sources, options.strict, logger)
         for one in found.unusable:
             findings.fail(one.name, one.reason)
         for entry, reason in status.blocked:
@@ -329,7 +331,7 @@ def _draw_sheet(works: Sequence[Any], run: Run[Options]) -> dict[str, str]:
         sheet = draw_sheet([(in_one_line(entry.name), entry) for entry in pictures])
     except (BadDataError, MissingDataError) as error:
         # The results are there, and somebody may have moved one of them by now.
-        LOG.warning("no contact sheet: %s", error)
+        logger.warning("no contact sheet: %s", error)
         return {}
     (run.folder.path / CONTACT_SHEET).write_bytes(jpeg(sheet))
     return {"contact_sheet": CONTACT_SHEET}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lenet.errors import BadDataError, MissingDataError
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 IMAGES_MAGIC = 2051
 LABELS_MAGIC = 2049
@@ -140,7 +140,7 @@ def _find(folder: str, name: str) -> str:
         found = [one for one in names if system.exists(f"{root.rstrip('/')}/{one}")]
         marks = {_content_mark(f"{folder.rstrip('/')}/{one}") for one in found if len(found) > 1}
         if len(marks) > 1:
-            LOG.warning("%s: %s is read, not %s, which differ", folder, found[0], found[1:])
+            logger.warning("%s: %s is read, not %s, which differ", folder, found[0], found[1:])
     except OSError as error:
         raise MissingDataError(f"{folder}: {error}") from error
     if not found:

@@ -28,7 +28,7 @@ from py4j.protocol import Py4JJavaError
 
 from lenet.errors import BadDataError, MissingDataError, TrainingFailedError
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FOLDER = "snapshots"
 MODEL_FILE = "model.bigdl"
@@ -107,7 +107,7 @@ def newest_snapshot(run_folder: Path) -> tuple[Path, dict[str, Any]] | None:
     for folder in _by_epoch(run_folder):
         if is_whole(folder):
             return folder, json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        LOG.warning("%s is damaged (checksum); looking for the one before", folder)
+        logger.warning("%s is damaged (checksum); looking for the one before", folder)
     return None
 
 

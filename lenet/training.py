@@ -29,7 +29,7 @@ from lenet.snapshots import load_model, load_velocity, newest_snapshot, save_sna
 from lenet.summaries import Summaries
 from lenet.tensors import to_numpy, to_tensor
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRIES = 3
 # What the learning rate is multiplied by, once, when the loss is no number any more.
@@ -110,7 +110,7 @@ class Trainer:
                     raise TrainingFailedError(
                         f"training failed {failures} times in a row: {reason}"
                     ) from error
-                LOG.warning("epoch %d failed: %s", self.state["epoch"] + 1, reason)
+                logger.warning("epoch %d failed: %s", self.state["epoch"] + 1, reason)
                 self._use_executors(self._callbacks.recover())
                 self._restore()
                 optimizer = None
@@ -127,7 +127,7 @@ class Trainer:
             ) from error
         self._restore()
         self.state["learning_rate_factor"] = SLOWER
-        LOG.warning(
+        logger.warning(
             "%s; going on after epoch %d with %g of the learning rate",
             *(error, self.state["epoch"], SLOWER),
         )
@@ -160,7 +160,7 @@ class Trainer:
         self.network.value.getParameters()._1().copy(weights)
         velocity = load_velocity(folder)
         self._velocity = None if velocity is None else to_tensor(velocity)
-        LOG.info("resuming after epoch %d from %s", self.state["epoch"], folder)
+        logger.info("resuming after epoch %d from %s", self.state["epoch"], folder)
 
     def _is_done(self) -> bool:
         if self._recipe.max_iterations and self.state["iteration"] >= self._recipe.max_iterations:
@@ -198,7 +198,7 @@ class Trainer:
             test_loss = self.summaries.validation("Loss", last)
             # Weights may be lost by the very last step, of which no loss tells.
             entry["test_loss"] = test_loss if math.isfinite(test_loss) else None
-            LOG.info(
+            logger.info(
                 "epoch %d/%d  iteration %d  loss %.4f  test %.4f, %.2f %% right  %.1f s",
                 *(after.epoch, recipe.epochs, last, loss, test_loss),
                 *(100 * entry["test_accuracy"], seconds),

@@ -55,7 +55,7 @@ from jobs.runtime.errors import (
 from jobs.runtime.files import ROOT
 from jobs.runtime.places import local_path
 
-LOG = logging.getLogger("cluster")
+logger = logging.getLogger("cluster")
 EVERYWHERE = "0.0.0.0"
 # On the machine where the Master runs: every host that it has started something on.
 HOSTS_FILE = "hosts"
@@ -94,7 +94,7 @@ def start(options: argparse.Namespace) -> int:
     hosts = dict.fromkeys([*_hosts(folder), *(worker.host for worker in workers)])
     (folder / HOSTS_FILE).write_text("".join(f"{host}\n" for host in hosts), encoding="utf-8")
     (folder / WORKERS_FILE).write_text(text, encoding="utf-8")
-    LOG.info("master    %s", url)
+    logger.info("master    %s", url)
 
     def start_worker(worker: Worker) -> str:
         request = {"action": "start", "master": url, "secret": secret, "workers": text}
@@ -130,7 +130,7 @@ def stop(_options: argparse.Namespace) -> int:
     # The Master's node is this one, which need not be among the Workers' hosts.
     ended = Node(folder, socket.gethostname()).stop()
     if ended:
-        LOG.info("%s stopped", ", ".join(ended))
+        logger.info("%s stopped", ", ".join(ended))
     return code
 
 
@@ -139,10 +139,10 @@ def status(_options: argparse.Namespace) -> int:
     folder = cluster_folder()
     url = master_url(folder)
     if url is None:
-        LOG.info("no cluster was started from here")
+        logger.info("no cluster was started from here")
         return EXIT_UNAVAILABLE
     master_runs = MASTER in Node(folder, socket.gethostname()).running()
-    LOG.info("master    %s  %s", url, "runs" if master_runs else "does not run")
+    logger.info("master    %s  %s", url, "runs" if master_runs else "does not run")
 
     def ask(worker: Worker) -> str:
         pid = _on_host(worker.host, {"action": "running"}).get(worker.name)
@@ -159,7 +159,7 @@ def sync(options: argparse.Namespace) -> int:
     hosts = dict.fromkeys(worker.host for worker in read_workers(options.workers))
     others = [host for host in hosts if not _is_this_machine(host)]
     if not others:
-        LOG.info("%s lists this machine alone: nothing to bring anywhere", options.workers)
+        logger.info("%s lists this machine alone: nothing to bring anywhere", options.workers)
     return _for_each(others, lambda host: f"{send_checkout(host)} sent")
 
 
@@ -213,7 +213,7 @@ def _for_each(items: Sequence[Any], work: Callable[[Any], str]) -> int:
         for item, text, well in pool.map(attempt, items):
             name = f"{item.name}  {item.host}" if isinstance(item, Worker) else item
             if well:
-                LOG.info("%s  %s", name, text)
+                logger.info("%s  %s", name, text)
             else:
                 print(f"cluster: error: {name}: {text}", file=sys.stderr)
                 code = EXIT_UNAVAILABLE

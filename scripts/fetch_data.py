@@ -47,7 +47,7 @@ DATA = Path(__file__).resolve().parents[1] / "data"
 # How many files an error names before it only counts them.
 NAMED = 10
 
-LOG = logging.getLogger("fetch_data")
+logger = logging.getLogger("fetch_data")
 
 
 @command("fetch_data")
@@ -89,13 +89,13 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
     sums = read_checksums(DATA / "checksums" / f"{dataset}.md5")
     wanted = {name: md5 for name, md5 in sums.items() if not _has_md5(target / name, md5)}
     if not wanted:
-        LOG.info("%s: all %d files are there and whole", target, len(sums))
+        logger.info("%s: all %d files are there and whole", target, len(sums))
         return
     find = find_weights if "weights" in entry else find_parts if "parts" in entry else find_sources
     sources = find(entry, where)
     if len(wanted) < len(sums):
         count = f"{len(wanted)} of {len(sums)}"
-        LOG.info("%s: %s files missing or damaged: %s", target, count, _some(wanted))
+        logger.info("%s: %s files missing or damaged: %s", target, count, _some(wanted))
     failures: list[BadDataError | MissingDataError | UnavailableError] = []
     for number, source in enumerate(sources, 1):
         try:
@@ -103,10 +103,10 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
         except (BadDataError, MissingDataError, UnavailableError) as error:
             failures.append(error)
             if number < len(sources):
-                LOG.warning("%s", one_line(error))
+                logger.warning("%s", one_line(error))
         if not wanted:
-            LOG.info("%s: all %d files are there and whole", target, len(sums))
-            LOG.info("%s; licence: %s", entry["title"], entry["licence"])
+            logger.info("%s: all %d files are there and whole", target, len(sums))
+            logger.info("%s; licence: %s", entry["title"], entry["licence"])
             return
     page = f"download it from {entry['page']} and " if "page" in entry else ""
     file = "FILE.deb" if "parts" in entry else "FILE.zip"
@@ -153,7 +153,7 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
                 damaged.append(one_line(error))
     came = sum(name not in wanted for name in names_of_it)
     if came:
-        LOG.info("%s: %d files from %s", target, came, source.title)
+        logger.info("%s: %d files from %s", target, came, source.title)
     faults = [
         f"{len(names)} of {count} files {fault}: {_some(names)}"
         for fault, names in (("damaged or cut off", damaged), ("missing", missing))

@@ -32,7 +32,7 @@ from jobs.runtime.errors import EXIT_FAILED, EXIT_OK
 from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
-LOG = logging.getLogger("scaling")
+logger = logging.getLogger("scaling")
 # A Worker offers somewhat more than the executor asks for.
 WORKER_MEMORY = "2g"
 DATA = {"lenet": "data/mnist", "srgan": "data/General-100"}

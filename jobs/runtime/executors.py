@@ -13,7 +13,7 @@ from jobs.runtime.cluster.master import hosts_without_executors
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.profile import Cluster
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
@@ -120,7 +120,7 @@ class Executors:
             present = len(executors_by_id(self._context))
             if not present:
                 raise
-            LOG.warning(
+            logger.warning(
                 "only %d of %d executors came back within %.0f s; going on with them",
                 *(present, self._cluster.executors, self._wait_seconds),
             )
@@ -135,6 +135,6 @@ class Executors:
             if not lost:
                 continue
             if members != told:
-                LOG.warning("%d of %d executors are gone", lost, len(members))
+                logger.warning("%d of %d executors are gone", lost, len(members))
                 told = members
             cancel_jobs(self._context)

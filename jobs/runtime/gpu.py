@@ -17,7 +17,7 @@ from pyspark import TaskContext
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.profile import Cluster
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 DEVICE_HELP = (
     "where a profile in local mode computes: auto, on this machine's GPUs if there are any; cpu, "
@@ -59,7 +59,7 @@ def local_gpus(cluster: Cluster, device: str) -> int:
     count = len(visible_gpus()) if cluster.is_local and device == "auto" else 0
     if count:
         gpus = "the GPU" if count == 1 else f"the {count} GPUs"
-        LOG.info("on %s of this machine; --device cpu takes its cores instead", gpus)
+        logger.info("on %s of this machine; --device cpu takes its cores instead", gpus)
     return count
 
 

@@ -36,7 +36,7 @@ from jobs.runtime.strict_json import plain
 from jobs.runtime.temporary import prepare_temporary_folder
 from jobs.runtime.terminal import print_error, prints_to_terminal
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 # For log.txt alone: the terminal gets a shorter line.
 TRACEBACKS = logging.getLogger("traceback")
 OPTIONS = logging.getLogger("options")
@@ -244,7 +244,7 @@ def _say_options(name: str, options: Mapping[str, Any], defaults: Mapping[str, A
     """Log all options; whoever is at a terminal sees those that are not at their default."""
     words = {key: f"{key}={value}" for key, value in options.items()}
     if not prints_to_terminal():
-        LOG.info("%s: %s", name, " ".join(words.values()))
+        logger.info("%s: %s", name, " ".join(words.values()))
         return
     changed = [word for key, word in words.items() if options[key] != plain(defaults.get(key))]
     print(f"{name}: {' '.join(changed) or 'all options at their defaults'}", flush=True)

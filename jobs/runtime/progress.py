@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from jobs.runtime.terminal import open_terminal
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Progress:
@@ -44,7 +44,7 @@ class Progress:
         self._last_line = now
         rate = (done - self._first) / (now - self._started)
         left = (self._total - done) / rate
-        LOG.info("%d/%d %s, %s, %.0f s left", done, self._total, self._unit, note, left)
+        logger.info("%d/%d %s, %s, %.0f s left", done, self._total, self._unit, note, left)
 
     def close(self) -> None:
         """Leave the bar as it is and end its line."""

@@ -27,7 +27,7 @@ from jobs.runtime.profile import Cluster
 from jobs.runtime.rank_reports import MeetingPoint, join, report_failure
 from jobs.runtime.spark import gpu_task_properties
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class RankError(JobError):
@@ -163,13 +163,15 @@ def run_on_ranks(
                 if failure.exit_code is not None:
                     raise RankError(failure.message, failure.exit_code) from error
             reason = meeting.failures[0].message if meeting.failures else _reason(error)
-            LOG.warning("the ranks failed: %s", reason)
+            logger.warning("the ranks failed: %s", reason)
             if attempt == max_restarts:
                 raise JobError(
                     f"the ranks failed {attempt + 1} times, at last with: {reason}"
                 ) from error
             launch = recover()
-            LOG.warning("restart %d of %d, from the newest checkpoint", attempt + 1, max_restarts)
+            logger.warning(
+                "restart %d of %d, from the newest checkpoint", attempt + 1, max_restarts
+            )
     raise AssertionError("unreachable")
 
 

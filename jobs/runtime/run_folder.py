@@ -30,7 +30,7 @@ from jobs.runtime.lock import FolderLock
 from jobs.runtime.strict_json import to_json
 from jobs.runtime.text import as_text, in_one_line
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 OPTIONS_FILE = "options.json"
 RESULT_FILE = "result.json"
@@ -175,7 +175,7 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except json.JSONDecodeError:
-            LOG.warning("%s/%s is damaged and is ignored", self.url, name)
+            logger.warning("%s/%s is damaged and is ignored", self.url, name)
             return None
 
 

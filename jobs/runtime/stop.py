@@ -15,7 +15,7 @@ from jobs.runtime.answering import hurry
 from jobs.runtime.errors import JobError
 from jobs.runtime.jvm import on_signal
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # One `kill` of a process group arrives twice: here, and by way of the JVM.
 ECHO_SECONDS = 1.0
@@ -68,5 +68,5 @@ class StopSignal:
         if again or self._tell is None:
             self.check()
         else:
-            LOG.warning("%s: stopping with the next checkpoint (once more: at once)", self._name)
+            logger.warning("%s: stopping with the next checkpoint (once more: at once)", self._name)
             self._tell()

@@ -32,7 +32,7 @@ EXECUTORS = "1,2,3,4"
 RECORDS_A_CORE = 1024
 TASKS = "1,8,64,512"
 IMAGES_LABEL = "SRGAN: training images of 192 x 192"
-LOG = logging.getLogger("benchmark")
+logger = logging.getLogger("benchmark")
 
 Rows = list[dict[str, Any]]
 
@@ -55,7 +55,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     report: dict[str, Any] = {"rounds": options.rounds}
     for name, measure in series.items():
-        LOG.info("%s: measuring", name)
+        logger.info("%s: measuring", name)
         rounds = [measure() for _ in range(options.rounds)]
         report[name] = [
             max(rows, key=lambda row: row["rate"]) for rows in zip(*rounds, strict=True)

@@ -35,7 +35,7 @@ SIDES = {
     "ddp-2048": "PyTorch DDP under Spark, batch 2048",
     "plain-2048": "PyTorch, one process, batch 2048",
 }
-LOG = logging.getLogger("benchmark")
+logger = logging.getLogger("benchmark")
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for number in range(1, options.rounds + 1):
         for side, run in sides.items():
-            LOG.info("round %d of %d: %s", number, options.rounds, SIDES[side])
+            logger.info("round %d of %d: %s", number, options.rounds, SIDES[side])
             done = run(folder / "lenet" / f"{side}-{number}")
             result = result or done
             runs[side].append(_figures(side, done["metrics"]))

@@ -33,7 +33,7 @@ from srgan.phases import Phase, SrganPhase, SrresnetPhase
 from srgan.recipe import Recipe
 from srgan.vgg import VggFeatures
 
-LOG = logging.getLogger("benchmark")
+logger = logging.getLogger("benchmark")
 
 # The first is what ships; each of the others changes one thing.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 seconds[name].append(_timed(functools.partial(step, number), ranks.device))
             sgemm.append(_sgemm_flops_per_second(ranks.device))
             inputs.append(_input_crops_per_second(samplers[True], batch_size, ranks.device))
-            LOG.info("round %d of %d", number, options.rounds)
+            logger.info("round %d of %d", number, options.rounds)
         device = str(ranks.device)
         memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     processes: dict[str, list[dict[str, float]]] = {name: [] for name in PROCESSES}
@@ -93,7 +93,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         for number in range(options.rounds):
             for name, (count, threads) in PROCESSES.items():
                 processes[name].append(_in_processes(count, threads, batch_size))
-            LOG.info("one and two processes, round %d of %d", number + 1, options.rounds)
+            logger.info("one and two processes, round %d of %d", number + 1, options.rounds)
     crops = {name: [batch_size / one for one in times[1:]] for name, times in seconds.items()}
     bars_of(folder / "srgan.png", crops, f"crops/s, batch {batch_size}")
     medians = {name: statistics.median(times[1:]) for name, times in seconds.items()}

@@ -32,7 +32,7 @@ SIDE = 192
 PLAIN = "plain torch, one process of one thread"
 NETWORKS = {"ours": "default model, network alone", "span": "SPAN by ncnn, network alone"}
 THREADS = 2
-LOG = logging.getLogger("benchmark")
+logger = logging.getLogger("benchmark")
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             memory[PLAIN].append(plain.peak_bytes)
             for name, of_network in networks.items():
                 of_network += _network(name, work / "pictures")
-            LOG.info("round %d of %d: %s", number + 1, options.rounds, rates)
+            logger.info("round %d of %d: %s", number + 1, options.rounds, rates)
     report = {
         "pictures": options.pictures,
         "side": SIDE,

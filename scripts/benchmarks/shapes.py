@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.submitted import submit
 from jobs.runtime.files import ROOT
 
-LOG = logging.getLogger("scaling")
+logger = logging.getLogger("scaling")
 
 
 @dataclass(frozen=True, order=True)
@@ -76,7 +76,7 @@ def run_on(
         run_dir: the job's run folder.
         environment: further environment variables.
     """
-    LOG.info("%s on %s: running", job, shape)
+    logger.info("%s on %s: running", job, shape)
     done = submit(
         ROOT / "jobs" / f"{job}.py",
         run_dir,

@@ -33,7 +33,7 @@ KINDS = ("mirror", "wheel", "deb", "auto")
 TAR_ERRORS = (tarfile.TarError, EOFError, ValueError, OverflowError)
 # A file or folder in a Qt resource file: where its name is, what it is, where its content is.
 NODE = struct.Struct(">IH4xI")
-LOG = logging.getLogger("fetch_data")
+logger = logging.getLogger("fetch_data")
 
 
 def find_parts(entry: dict[str, Any], where: str) -> list[Source]:
@@ -73,7 +73,7 @@ def _open_package(package: str) -> Iterator[Read]:
     if apt is None:
         raise UnavailableError(f"{package}: a package of Debian's, and apt-get is not here")
     with tempfile.TemporaryDirectory() as folder:
-        LOG.info("downloading the Debian package %s ...", package)
+        logger.info("downloading the Debian package %s ...", package)
         done = subprocess.run(
             [apt, "download", "--quiet", package],
             cwd=folder,

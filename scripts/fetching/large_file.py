@@ -21,7 +21,7 @@ from jobs.runtime.files import open_atomically
 from lenet.errors import BadDataError, MissingDataError
 
 PIECE = 1 << 20
-LOG = logging.getLogger("fetch_data")
+logger = logging.getLogger("fetch_data")
 
 
 def fetch_large_file(entry: dict[str, Any], target: Path, where: str) -> None:
@@ -40,7 +40,7 @@ def fetch_large_file(entry: dict[str, Any], target: Path, where: str) -> None:
     url = entry["file"]
     path = target / url.rpartition("/")[2]
     if _is_whole(path, entry):
-        LOG.info("%s: there and whole", path)
+        logger.info("%s: there and whole", path)
         return
     from_web = where in ("auto", "mirror")
     source = url if from_web else _find(where, path.name)
@@ -52,8 +52,8 @@ def fetch_large_file(entry: dict[str, Any], target: Path, where: str) -> None:
         place = "elsewhere" if from_web else f"from {url}"
         advice = f"download it {place} and give it by --source FILE or --source DIR"
         raise type(error)(f"{one_line(error)}; {advice}") from error
-    LOG.info("%s: there and whole, from %s", path, source)
-    LOG.info("%s; licence: %s", entry["title"], entry["licence"])
+    logger.info("%s: there and whole, from %s", path, source)
+    logger.info("%s; licence: %s", entry["title"], entry["licence"])
 
 
 def _find(where: str, name: str) -> str:

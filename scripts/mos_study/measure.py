@@ -13,7 +13,7 @@ from mos_study.study import ORIGINAL, Measured, Study
 from srgan.lpips import Lpips
 from srgan.metrics import BORDER, luminance, psnr
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def lacks_measures(study: Study, lpips: Lpips | None) -> bool:
@@ -27,7 +27,7 @@ def lacks_measures(study: Study, lpips: Lpips | None) -> bool:
 def measure(folder: Path, study: Study, lpips: Lpips | None) -> Study:
     """The study with the measures of its pictures, as they are on the disk."""
     if lpips is None:
-        LOG.warning("LPIPS not measured: python scripts/fetch_data.py lpips, then prepare again")
+        logger.warning("LPIPS not measured: python scripts/fetch_data.py lpips, then prepare again")
     measured = []
     for number in tqdm(range(len(study.images)), desc="measured", unit="image", disable=None):
         original = _read(study.picture(folder, number, ORIGINAL))

@@ -36,7 +36,7 @@ from srgan.lpips import find_lpips
 from srgan.upscaling.model_choice import read_model
 from srgan.upscaling.networks import decode_network
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FEWEST_IMAGES = 3
 FEWEST_METHODS = 2
@@ -85,7 +85,7 @@ def prepare(
     }
     upscales[NEAREST] = _nearest
     if torch.cuda.is_available():
-        LOG.info("rendering on %s", torch.cuda.get_device_name())
+        logger.info("rendering on %s", torch.cuda.get_device_name())
     images = [
         (StudyImage(set=as_text(set_name), name=as_text(image.name)), image.pixels)
         for set_name, path in zip(short_names(folders, "--images"), folders, strict=True)

@@ -20,7 +20,7 @@ from mos_study.study import STUDY_FILE, read_study
 from nights.night import NIGHT_FILE
 from reports.charts import Points
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Series = dict[str, Points]
 CURVES = 6
@@ -107,7 +107,7 @@ def studies(root: Path) -> list[tuple[str, Results]]:
         try:
             results = analyse(read_study(path.parent), read_trials(path.parent))
         except (OSError, JobError) as error:
-            LOG.warning("left out: %s", one_line(error))
+            logger.warning("left out: %s", one_line(error))
             continue
         if results.scores:
             found.append((in_one_line(str(path.parent.relative_to(root))), results))
