@@ -19,6 +19,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -104,12 +105,19 @@ def work(run: Run[Options]) -> dict[str, Any]:
         run.stop.check()
         return launch.on_fewer(executors.recover(), options.batch_size)
 
+    training = partial(
+        _train_on_rank,
+        use_gpu=launch.use_gpu,
+        options=options.recipe(),
+        data=data,
+        test_sets=test_sets,
+        run_dir=run.folder.url,
+    )
     with run.executors() as executors, run.stop.gently(lambda: remote.touch(stop_file)):
         metrics = run_on_ranks(
             context,
             launch,
-            _train_on_rank,
-            *(launch.use_gpu, options.recipe(), data, test_sets, run.folder.url),
+            training,
             on_progress=on_progress,
             recover=recover,
             max_restarts=options.max_restarts,
@@ -123,7 +131,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
 
 
 def _train_on_rank(
-    use_gpu: bool, options: Recipe, data: str, test_sets: Mapping[str, str], run_dir: str
+    *, use_gpu: bool, options: Recipe, data: str, test_sets: Mapping[str, str], run_dir: str
 ) -> dict[str, Any]:
     # Runs in another process, maybe on another machine; importing `remote` teaches it hdfs://.
     from jobs.runtime import remote  # noqa: F401

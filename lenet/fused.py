@@ -68,8 +68,14 @@ def batcher(records: bigdl.Records, batch_size: int, threads: int) -> Any:
     tensor = bigdl.singleton("tensor.Tensor")
     evidence = bigdl.float_evidence()
     return SparkContext._jvm.lenet.Batcher(
-        *(threads, batch_size // bigdl.executors(), records.side, network.MEAN, network.DEVIATION),
-        *(evidence[0], tensor.apply(1, *evidence), tensor.apply(1, *evidence)),
+        threads,
+        batch_size // bigdl.executors(),
+        records.side,
+        network.MEAN,
+        network.DEVIATION,
+        evidence[0],
+        tensor.apply(1, *evidence),
+        tensor.apply(1, *evidence),
     )
 
 
@@ -88,7 +94,12 @@ def momentum(recipe: Recipe, factor: float, iterations: int, done: int, velocity
         velocity.storage().array() if velocity else SparkContext._gateway.new_array(jvm.float, 0)
     )
     return jvm.lenet.Momentum(
-        *(recipe.learning_rate * factor, recipe.learning_rate_decay, recipe.momentum),
+        recipe.learning_rate * factor,
+        recipe.learning_rate_decay,
+        recipe.momentum,
         iterations if recipe.learning_rate_schedule == "linear" else 0,
-        *(bigdl.executors(), done, before, *bigdl.float_evidence()),
+        bigdl.executors(),
+        done,
+        before,
+        *bigdl.float_evidence(),
     )

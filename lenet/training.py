@@ -129,7 +129,9 @@ class Trainer:
         self.state["learning_rate_factor"] = SLOWER
         logger.warning(
             "%s; going on after epoch %d with %g of the learning rate",
-            *(error, self.state["epoch"], SLOWER),
+            error,
+            self.state["epoch"],
+            SLOWER,
         )
 
     def _use_executors(self, present: int) -> None:
@@ -169,7 +171,12 @@ class Trainer:
 
     def _optimizer(self) -> Optimizer:
         return Optimizer(
-            *(self._context, self._recipe, self.network, self._train, self._test, self.summaries)
+            context=self._context,
+            recipe=self._recipe,
+            network=self.network,
+            train=self._train,
+            test=self._test,
+            summaries=self.summaries,
         )
 
     def _run_epoch(self, optimizer: Optimizer) -> None:
@@ -200,8 +207,13 @@ class Trainer:
             entry["test_loss"] = test_loss if math.isfinite(test_loss) else None
             logger.info(
                 "epoch %d/%d  iteration %d  loss %.4f  test %.4f, %.2f %% right  %.1f s",
-                *(after.epoch, recipe.epochs, last, loss, test_loss),
-                *(100 * entry["test_accuracy"], seconds),
+                after.epoch,
+                recipe.epochs,
+                last,
+                loss,
+                test_loss,
+                100 * entry["test_accuracy"],
+                seconds,
             )
         self._velocity = after.velocity
         self.state = {

@@ -24,9 +24,20 @@ from lenet.idx import FILES, IMAGE_SIZE, write_images, write_labels
 
 RECORDS = 64
 LIBRARIES = (
-    *("av", "flask_limiter", "hdfs_native", "jinja2", "matplotlib.pyplot", "pillow_heif", "pyvips"),
-    *("safetensors.torch", "scipy.stats", "torch.distributed", "torch.utils.tensorboard"),
-    *("flask", "waitress", "srgan.upscaling.foreign_networks"),  # the last: spandrel, torchvision
+    "av",
+    "flask_limiter",
+    "hdfs_native",
+    "jinja2",
+    "matplotlib.pyplot",
+    "pillow_heif",
+    "pyvips",
+    "safetensors.torch",
+    "scipy.stats",
+    "torch.distributed",
+    "torch.utils.tensorboard",
+    "flask",
+    "waitress",
+    "srgan.upscaling.foreign_networks",  # spandrel and torchvision
 )
 
 

@@ -144,8 +144,7 @@ class _NormaliseOverRanks(torch.autograd.Function):
         inputs, weight, mean, variance = context.saved_tensors
         # As if the statistics were constants: scaled gradient, and both sums of this rank.
         inputs_gradient, weight_gradient, bias_gradient = aten.native_batch_norm_backward(
-            *(gradient, inputs, weight, mean, variance, None, None),
-            *(False, context.eps, [True, True, True]),
+            gradient, inputs, weight, mean, variance, None, None, False, context.eps, [True] * 3
         )
         sums = context.mean_over_ranks(torch.stack([bias_gradient, weight_gradient]))
         mean_gradient, mean_product = sums / (inputs.numel() // inputs.shape[1])

@@ -9,6 +9,7 @@ import sys
 # In a process of its own: a session of this one would stay in the way of other tests.
 PROGRAM = """
 import os
+from functools import partial
 from pyspark import BarrierTaskContext, SparkConf, SparkContext, TaskContext
 from jobs.runtime.errors import JobError, UnavailableError
 from jobs.runtime.pool import run_on_executors
@@ -57,8 +58,7 @@ for error in (UnavailableError("no disk there"), ValueError("no such layer")):
         run_on_ranks(
             context,
             launch,
-            second_rank_raises,
-            error,
+            partial(second_rank_raises, error),
             on_progress=print,
             recover=lambda: launch,
             max_restarts=0,

@@ -122,7 +122,9 @@ class Executors:
                 raise
             logger.warning(
                 "only %d of %d executors came back within %.0f s; going on with them",
-                *(present, self._cluster.executors, self._wait_seconds),
+                present,
+                self._cluster.executors,
+                self._wait_seconds,
             )
         self._members = frozenset(executors_by_id(self._context))
         return self._cluster.executors if self._cluster.is_local else len(self._members)

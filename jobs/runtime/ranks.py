@@ -129,19 +129,18 @@ def check_gpu() -> None:
 def run_on_ranks(
     context: SparkContext,
     launch: Launch,
-    function: Callable[..., dict[str, Any]],
-    *arguments: Any,
+    function: Callable[[], dict[str, Any]],
+    *,
     on_progress: Callable[[dict[str, Any]], None],
     recover: Callable[[], Launch],
     max_restarts: int,
 ) -> dict[str, Any]:
-    """Run `function(*arguments)` on every rank at once and return what the first one returned.
+    """Run `function()` on every rank at once and return what the first one returned.
 
     Args:
         context: a session started with the launch's properties.
         launch: what `plan_launch` gave.
-        function: must go on from its own checkpoint when it is called again.
-        arguments: picklable.
+        function: picklable; must go on from its own checkpoint when it is called again.
         on_progress: receives what the first rank gives to `report_progress`.
         recover: called before a restart; the launch for the executors that are there then.
         max_restarts: how often a training that lost a rank is launched again.
@@ -153,7 +152,7 @@ def run_on_ranks(
     host = context.getConf().get("spark.driver.host")
     for attempt in range(max_restarts + 1):
         meeting = MeetingPoint(host, on_progress)
-        task = partial(_run_rank, meeting.address, meeting.port, launch, function, arguments)
+        task = partial(_run_rank, meeting.address, meeting.port, launch, function)
         try:
             with meeting:
                 ranks = context.parallelize(range(launch.ranks), launch.ranks).barrier()
@@ -179,8 +178,7 @@ def _run_rank(
     address: str,
     port: int,
     launch: Launch,
-    function: Callable[..., dict[str, Any]],
-    arguments: tuple[Any, ...],
+    function: Callable[[], dict[str, Any]],
     _partition: Iterator[int],
 ) -> Iterator[dict[str, Any]]:
     """The task of a rank."""
@@ -195,7 +193,7 @@ def _run_rank(
     )
     join(address, port)
     try:
-        value = function(*arguments)
+        value = function()
     except Exception as error:
         report_failure(error)
         raise

@@ -41,8 +41,14 @@ CHUNK = 1 << 16
 MAX_BYTES = 1 << 28
 # What zipfile raises on archives that are damaged, encrypted or made up.
 ZIP_ERRORS = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
-    *(OSError, ValueError, OverflowError, RuntimeError),
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
 )
 
 # From the name of a file to the contents found under its base name, none, one or several.

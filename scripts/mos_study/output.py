@@ -23,8 +23,16 @@ RESULTS_FILE, CSV_FILE, CHART_FILE, TEXT_FILE = (
     "results.md",
 )
 COLUMNS = (
-    *("rater", "name", "standing", "position", "kind"),
-    *("set", "image", "method", "rating", "rated"),
+    "rater",
+    "name",
+    "standing",
+    "position",
+    "kind",
+    "set",
+    "image",
+    "method",
+    "rating",
+    "rated",
 )
 
 
@@ -49,12 +57,9 @@ def as_csv(study: Study, trials: Iterable[StoredTrial], results: Results) -> str
     for trial in trials:
         if trial.rating is not None:
             image = study.images[trial.image]
-            writer.writerow(
-                (
-                    *(trial.rater, trial.name, standing[trial.rater], trial.position, trial.kind),
-                    *(image.set, image.name, trial.version, trial.rating, trial.rated),
-                )
-            )
+            asked = (trial.rater, trial.name, standing[trial.rater], trial.position, trial.kind)
+            rated = (image.set, image.name, trial.version, trial.rating, trial.rated)
+            writer.writerow((*asked, *rated))
     return out.getvalue()
 
 
@@ -105,9 +110,12 @@ def table_of_scores(results: Results) -> tuple[Sequence[str], Iterable[Sequence[
     header = ("set", "method", "MOS", "95 % interval", "raters", "ratings", "PSNR", "LPIPS")
     return header, (
         (
-            *(score.set, score.method, f"{score.mos:.2f}"),
+            score.set,
+            score.method,
+            f"{score.mos:.2f}",
             "" if score.low is None else f"{score.low:.2f} to {score.high:.2f}",
-            *(str(score.raters), str(score.ratings)),
+            str(score.raters),
+            str(score.ratings),
             "" if score.psnr is None else f"{score.psnr:.2f} dB",
             "" if score.lpips is None else f"{score.lpips:.3f}",
         )

@@ -121,7 +121,7 @@ def _moves(size: int, height: int) -> list[tuple[slice, slice]]:
 def _backward(
     gradient: Tensor, inputs: Tensor, weight: Tensor, padding: list[int], *, of_inputs: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    wanted, ones = [of_inputs, not of_inputs, False], [1, 1]
     return aten.convolution_backward(
-        *(gradient, inputs, weight, None, [1, 1], padding, [1, 1], False, [0, 0], 1),
-        [of_inputs, not of_inputs, False],
+        gradient, inputs, weight, None, ones, padding, ones, False, [0, 0], 1, wanted
     )

@@ -11,8 +11,13 @@ from srgan.upscaling.image_files import formats
 from srgan.upscaling.image_files.formats import Format, suffix_of
 
 CHOICES = {
-    **{"png": formats.PNG, "jpeg": formats.JPEG, "webp": formats.WEBP, "tiff": formats.TIFF},
-    **{"avif": formats.AVIF, "heic": formats.HEIC, "jxl": formats.JXL},
+    "png": formats.PNG,
+    "jpeg": formats.JPEG,
+    "webp": formats.WEBP,
+    "tiff": formats.TIFF,
+    "avif": formats.AVIF,
+    "heic": formats.HEIC,
+    "jxl": formats.JXL,
 }
 SAME = "same"
 QUALITY = 95

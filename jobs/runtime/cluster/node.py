@@ -18,7 +18,7 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,10 @@ class Node:
         _refuse_taken_port(address, port)
         self._start(
             MASTER,
-            address,
-            secret,
-            {},
-            {},
-            *("org.apache.spark.deploy.master.Master", "--host", address, "--port", str(port)),
-            *("--webui-port", str(web_port)),
+            "org.apache.spark.deploy.master.Master",
+            ["--port", str(port), "--webui-port", str(web_port)],
+            address=address,
+            secret=secret,
             ready=f"Starting Spark master at {url}",
         )
         started.write_text(url, encoding="utf-8")
@@ -101,14 +99,15 @@ class Node:
             properties["spark.worker.resource.gpu.amount"] = str(worker.gpus)
             properties["spark.worker.resource.gpu.discoveryScript"] = str(DISCOVERY_SCRIPT)
         work = self._folder / "work" / worker.name
+        resources = ("--cores", str(worker.cores), "--memory", worker.memory)
         self._start(
             worker.name,
-            address,
-            secret,
-            properties,
-            environment,
-            *("org.apache.spark.deploy.worker.Worker", "--host", address, "--webui-port", "0"),
-            *("--cores", str(worker.cores), "--memory", worker.memory, "-d", str(work), master),
+            "org.apache.spark.deploy.worker.Worker",
+            [*resources, "--webui-port", "0", "-d", str(work), master],
+            address=address,
+            secret=secret,
+            properties=properties,
+            environment=environment,
             ready="Successfully registered with master",
         )
         return True
@@ -138,11 +137,13 @@ class Node:
     def _start(
         self,
         name: str,
+        daemon: str,
+        words: Sequence[str],
+        *,
         address: str,
         secret: str | None,
-        properties: Mapping[str, str],
-        environment: Mapping[str, str],
-        *command: str,
+        properties: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
         ready: str,
     ) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -150,7 +151,7 @@ class Node:
         properties = {
             **security_properties(secret, address),
             "spark.ui.killEnabled": "false",
-            **properties,
+            **(properties or {}),
         }
         lines = "".join(f"{key} {value}\n" for key, value in properties.items())
         write_atomically(daemon_conf, lines, PRIVATE)
@@ -158,7 +159,7 @@ class Node:
         log.unlink(missing_ok=True)
         environment = {
             **os.environ,
-            **environment,
+            **(environment or {}),
             "SPARK_LOCAL_IP": address,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": f"-Dlog4j2.configurationFile={LOG4J_FILE.as_uri()} "
@@ -170,9 +171,10 @@ class Node:
             environment["JAVA_TOOL_OPTIONS"] = (
                 f'{given} "-Djava.io.tmpdir={os.environ["TMPDIR"]}"'.lstrip()
             )
+        command = ["spark-class", daemon, "--host", address, *words]
         with open(output, "wb") as stream:
             process = subprocess.Popen(
-                ["spark-class", *command, "--properties-file", str(daemon_conf)],
+                [*command, "--properties-file", str(daemon_conf)],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

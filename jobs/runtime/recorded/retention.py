@@ -15,10 +15,25 @@ from jobs.runtime.run_folder import LOCK_FILE, LOG_FILE, OPTIONS_FILE, RESULT_FI
 from jobs.runtime.text import in_one_line
 
 OUTPUTS = (
-    *(OPTIONS_FILE, RESULT_FILE, LOG_FILE, LOCK_FILE, ".stop", ".*.json.*", "tensorboard"),
-    *("snapshots", "model.bigdl", "learning-curves.png", "confusion.png", "predictions.csv"),
-    *("checkpoints", "*.safetensors", "pictures", "contact-sheet.png", "contact-sheet.jpg"),
-    *("scores.csv", "failed.jsonl"),
+    OPTIONS_FILE,
+    RESULT_FILE,
+    LOG_FILE,
+    LOCK_FILE,
+    ".stop",
+    ".*.json.*",
+    "tensorboard",
+    "snapshots",
+    "model.bigdl",
+    "learning-curves.png",
+    "confusion.png",
+    "predictions.csv",
+    "checkpoints",
+    "*.safetensors",
+    "pictures",
+    "contact-sheet.png",
+    "contact-sheet.jpg",
+    "scores.csv",
+    "failed.jsonl",
 )
 """What the jobs write into their run folders: names and patterns."""
 

@@ -31,10 +31,18 @@ PROBES = 20
 def build_network() -> nn.Module:
     """lenet/network.py's tuned LeNet5, layer by layer."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.Tanh()),
-        *(nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.Tanh()),
-        *(nn.Flatten(), nn.Linear(16 * 4 * 4, 120), nn.Tanh()),
-        *(nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10)),
+        nn.Conv2d(1, 6, 5),
+        nn.MaxPool2d(2),
+        nn.Tanh(),
+        nn.Conv2d(6, 16, 5),
+        nn.MaxPool2d(2),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(16 * 4 * 4, 120),
+        nn.Tanh(),
+        nn.Linear(120, 84),
+        nn.Tanh(),
+        nn.Linear(84, 10),
     )
 
 

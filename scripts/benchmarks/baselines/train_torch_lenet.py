@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -34,8 +35,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     metrics = run_on_ranks(
         context,
         launch,
-        _train_on_rank,
-        *(recipe.model_dump(), options.data, __file__),
+        partial(_train_on_rank, recipe.model_dump(), options.data, __file__),
         on_progress=lambda _: None,
         recover=lambda: launch,
         max_restarts=0,

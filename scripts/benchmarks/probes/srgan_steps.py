@@ -36,8 +36,12 @@ def main(batch_size: str, steps: str, threads: str) -> None:
         pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
         sampler = CropSampler(
             list(pixels),
-            *(options.crop_size, options.batch_size, options.seed, ranks.device),
-            *(ranks.rank, ranks.world_size),
+            crop_size=options.crop_size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            device=ranks.device,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
         )
         phase = SrresnetPhase(options, ranks, None)
         seconds = []

@@ -15,8 +15,16 @@ from srgan.upscaling.films.colours import Colours
 from srgan.upscaling.films.reading import side_data_of
 
 PRESETS = (
-    *("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
-    *("slow", "slower", "veryslow", "placebo"),
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
 )
 """Of H.264 and HEVC, from the fastest to the smallest results."""
 
@@ -46,20 +54,56 @@ _MP4 = frozenset({".mp4", ".m4v", ".mkv"})
 _MOST, _ALL = _MP4 | {".mov"}, _MP4 | {".webm"}
 CODECS: Mapping[str, Codec] = {
     "h264": Codec(
-        *("H.264", "libx264", _MOST, False, False, 16384, 139_264 * 256),
-        *(17, 51, "medium", PRESETS),
+        title="H.264",
+        encoder="libx264",
+        containers=_MOST,
+        is_deep=False,
+        has_alpha=False,
+        largest_side=16384,
+        largest_frame=139_264 * 256,
+        crf=17,
+        largest_crf=51,
+        preset="medium",
+        presets=PRESETS,
     ),
     "hevc": Codec(
-        *("HEVC", "libx265", _MOST, True, False, 16384, 8192 * 4352),
-        *(18, 51, "fast", PRESETS),
+        title="HEVC",
+        encoder="libx265",
+        containers=_MOST,
+        is_deep=True,
+        has_alpha=False,
+        largest_side=16384,
+        largest_frame=8192 * 4352,
+        crf=18,
+        largest_crf=51,
+        preset="fast",
+        presets=PRESETS,
     ),
     "vp9": Codec(
-        *("VP9", "libvpx-vp9", _ALL, False, True, 65535, 65535 * 65535),
-        *(20, 63, "4", [str(number) for number in range(9)]),
+        title="VP9",
+        encoder="libvpx-vp9",
+        containers=_ALL,
+        is_deep=False,
+        has_alpha=True,
+        largest_side=65535,
+        largest_frame=65535 * 65535,
+        crf=20,
+        largest_crf=63,
+        preset="4",
+        presets=[str(number) for number in range(9)],
     ),
     "av1": Codec(
-        *("AV1", "libsvtav1", _ALL, True, False, 16384, 8704 * 16384),
-        *(22, 63, "8", [str(number) for number in range(14)]),
+        title="AV1",
+        encoder="libsvtav1",
+        containers=_ALL,
+        is_deep=True,
+        has_alpha=False,
+        largest_side=16384,
+        largest_frame=8704 * 16384,
+        crf=22,
+        largest_crf=63,
+        preset="8",
+        presets=[str(number) for number in range(14)],
     ),
 }
 AUTO = "auto"

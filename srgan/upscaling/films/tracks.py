@@ -27,8 +27,16 @@ OPTIONS = {suffix: {"default_mode": "passthrough"} for suffix in MATROSKA}
 
 # Of the file that was, not of what it tells.
 _TECHNICAL = {
-    *("major_brand", "minor_version", "compatible_brands", "encoder", "vendor_id", "rotate"),
-    *("duration", "alpha_mode", "filename", "mimetype"),
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "vendor_id",
+    "rotate",
+    "duration",
+    "alpha_mode",
+    "filename",
+    "mimetype",
 }
 _TECHNICAL_STARTS = ("_statistics", "bps", "number_of_", "duration-", "_statistics_")
 # What these muxers write by themselves, or have no other word for.
