@@ -35,8 +35,8 @@ from srgan.recipe import Recipe
 
 logger = logging.getLogger("jobs.train_srgan")
 
-# Its presence in the run folder asks the ranks to stop with a checkpoint.
 STOP_FILE = ".stop"
+"""Its presence in the run folder asks the ranks to stop with a checkpoint."""
 
 
 class Options(Recipe, JobOptions):

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jobs.upscale")
 
-# As much as takes a core a few seconds, so that starting a task costs little.
 LEAST_PIXELS = 512 * 512
+"""As much as takes a core a few seconds, so that starting a task costs little."""
 LOCK = ".upscale.lock"
 CONTACT_SHEET = "contact-sheet.jpg"
 

@@ -21,8 +21,8 @@ from lenet import network
 from lenet.idx import IMAGE_SIZE, Digits, write_images, write_labels
 
 DLLIB = "com.intel.analytics.bigdl.dllib"
-# Our own classes, which scripts/build_jar.py compiles.
 JAR = Path(__file__).resolve().parent / "jvm" / "lenet.jar"
+"""Our own classes, which scripts/build_jar.py compiles."""
 
 
 def class_path() -> list[str]:
@@ -73,16 +73,12 @@ def use_replicas(count: int) -> None:
 
 @dataclass(frozen=True)
 class Records:
-    """Images and labels in the driver's JVM.
-
-    Attributes:
-        java: Array[ByteRecord].
-        side: rows and columns of an image; larger than IMAGE_SIZE where it is to be cropped.
-        count: how many there are.
-    """
+    """Images and labels in the driver's JVM."""
 
     java: Any
+    """Array[ByteRecord]."""
     side: int
+    """Rows and columns of an image; larger than IMAGE_SIZE where it is to be cropped."""
     count: int
 
 

@@ -35,17 +35,14 @@ MOST_INK = 0.6
 
 @dataclass(frozen=True)
 class DigitPictures:
-    """Pictures of a folder.
-
-    Attributes:
-        names: of the files.
-        images: uint8, shape (count, 28, 28), as MNIST's; zeros for what cannot be read.
-        readable: bool, shape (count,), whether there is anything on it that stands out.
-    """
+    """Pictures of a folder."""
 
     names: list[str]
+    """File names."""
     images: NDArray[np.uint8]
+    """uint8, shape (count, 28, 28), as MNIST's; zeros for what cannot be read."""
     readable: NDArray[np.bool_]
+    """bool, shape (count,), whether there is anything on it that stands out."""
 
 
 def read_digit_pictures(folder: str) -> DigitPictures:

@@ -12,21 +12,18 @@ from lenet.idx import CLASSES, Digits
 from lenet.network import DEVIATION, MEAN
 from lenet.tensors import to_numpy, to_tensor
 
-# Images at a time: their intermediate results fit the processor's cache.
 CHUNK = 100
+"""Images at a time: their intermediate results fit the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A network's answers on labelled digits.
-
-    Attributes:
-        probabilities: float32, shape (count, 10).
-        labels: uint8, shape (count,), the right answers.
-    """
+    """A network's answers on labelled digits."""
 
     probabilities: NDArray[np.float32]
+    """float32, shape (count, 10)."""
     labels: NDArray[np.uint8]
+    """uint8, shape (count,), the right answers."""
 
     @property
     def answers(self) -> NDArray[np.int64]:

@@ -25,11 +25,11 @@ IMAGES_MAGIC = 2051
 LABELS_MAGIC = 2049
 IMAGE_SIZE = 28
 CLASSES = 10
-# MNIST has 47 MB of images; a header that promises more than this is taken for damage.
 MAX_BYTES = 1 << 30
+"""MNIST has 47 MB of images; a header that promises more than this is taken for damage."""
 
-# What would be waited for, or read, without end.
 ENDLESS = (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+"""What would be waited for, or read, without end."""
 URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 
 FILES = {
@@ -40,15 +40,12 @@ FILES = {
 
 @dataclass(frozen=True)
 class Digits:
-    """Images of digits with their labels.
-
-    Attributes:
-        images: uint8, shape (count, 28, 28), 0 is the background.
-        labels: uint8, shape (count,), values 0 to 9.
-    """
+    """Images of digits with their labels."""
 
     images: NDArray[np.uint8]
+    """uint8, shape (count, 28, 28), 0 is the background."""
     labels: NDArray[np.uint8]
+    """uint8, shape (count,), values 0 to 9."""
 
     def __len__(self) -> int:
         return len(self.labels)

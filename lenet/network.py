@@ -20,8 +20,8 @@ from bigdl.dllib.nn.layer import (
 
 from lenet.idx import CLASSES, IMAGE_SIZE
 
-# BigDL finds an optimiser's state by the model's name.
 NAME = "lenet"
+"""BigDL finds an optimiser's state by the model's name."""
 
 # Of MNIST's training images, scaled to 0 to 1.
 MEAN = 0.13066047740239506

@@ -24,27 +24,25 @@ from lenet.schedule import iterations_per_epoch
 from lenet.summaries import Summaries
 from lenet.watch import Watch
 
-# What Spark would find out by walking the stack for every RDD and every job, to show it in pages.
 CALL_SITE = {
     "callSite.short": "optimize",
     "callSite.long": "DistriOptimizer.optimize",
     "spark.rdd.scope.noOverride": "true",
 }
+"""What Spark would find out by walking the stack for every RDD and every job, to show it in
+pages."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training is.
-
-    Attributes:
-        epoch: finished epochs; a last one may be cut short by `max_iterations`.
-        iteration: finished iterations.
-        velocity: of the momentum, a tensor of the JVM; None is zero.
-    """
+    """Where a training is."""
 
     epoch: int
+    """Finished epochs; a last one may be cut short by `max_iterations`."""
     iteration: int
+    """Finished iterations."""
     velocity: Any
+    """The momentum's, a tensor of the JVM; None is zero."""
 
 
 class Optimizer:

@@ -32,37 +32,27 @@ from lenet.tensors import to_numpy, to_tensor
 logger = logging.getLogger(__name__)
 
 RETRIES = 3
-# What the learning rate is multiplied by, once, when the loss is no number any more.
 SLOWER = 0.1
+"""What the learning rate is multiplied by, once, when the loss is no number any more."""
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What a training tells its caller.
-
-    Attributes:
-        progress: called a few times a second with the iterations done and a short note.
-        saved: called after every snapshot.
-        recover: called after a failure of the cluster, before the training goes on; returns how
-            many executors there are now, or raises.
-        lost: how many executors have gone away since the start, or since the last `recover`.
-    """
+    """What a training tells its caller."""
 
     progress: Callable[[int, str], None]
+    """Called a few times a second with the iterations done and a short note."""
     saved: Callable[[], None]
+    """Called after every snapshot."""
     recover: Callable[[], int]
+    """Called after a failure of the cluster, before the training goes on; returns how many
+    executors there are now, or raises."""
     lost: Callable[[], int]
+    """How many executors have gone away since the start, or since the last `recover`."""
 
 
 class Trainer:
-    """A training in a run folder.
-
-    Attributes:
-        network: its weights are those after the last finished epoch.
-        summaries: the curves of the training.
-        state: {"epoch", "iteration", "wall_clock_seconds", "learning_rate_factor",
-            "history": [an entry an epoch]}.
-    """
+    """A training in a run folder."""
 
     def __init__(
         self,
@@ -80,8 +70,12 @@ class Trainer:
         self._folder = run_folder
         self._callbacks = callbacks
         self.summaries = Summaries(run_folder)
+        """The curves of the training."""
         self.network: Layer
+        """Its weights are those after the last finished epoch."""
         self.state: dict[str, Any]
+        """Keys: epoch, iteration, wall_clock_seconds, learning_rate_factor, and history with an
+        entry per epoch."""
         # Of the momentum, a tensor of the JVM; None is zero.
         self._velocity: Any
         self._restore()

@@ -21,8 +21,8 @@ from jobs.runtime.errors import EXIT_OK
 from lenet.bigdl import JAR
 
 SOURCES = JAR.parent
-# Java 8, the oldest that the jobs run on.
 RELEASE = "8"
+"""Java 8, the oldest that the jobs run on."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

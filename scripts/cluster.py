@@ -57,8 +57,8 @@ from jobs.runtime.places import local_path
 
 logger = logging.getLogger("cluster")
 EVERYWHERE = "0.0.0.0"
-# On the machine where the Master runs: every host that it has started something on.
 HOSTS_FILE = "hosts"
+"""On the machine where the Master runs: every host that it has started something on."""
 
 
 @command("cluster")

@@ -44,8 +44,8 @@ else:
     import tomli as tomllib
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-# How many files an error names before it only counts them.
 NAMED = 10
+"""How many files an error names before it only counts them."""
 
 logger = logging.getLogger("fetch_data")
 

@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKED = ROOT / "conf" / "locked"
 OLDEST_PYTHON = "3.10"
-# PyTorch, and what only its build for NVIDIA's devices needs.
 CUDA = re.compile(r"(torch|torchvision|triton|nvidia-.*|cuda-.*)$")
-# BigDL's packages name the versions of these that were the newest at their time.
+"""PyTorch, and what only its build for NVIDIA's devices needs."""
 OVERRIDDEN = re.compile(r'"((pyspark|numpy)==.*)",')
+"""BigDL's packages name the versions of these that were the newest at their time."""
 EXTRAS = ("test", "java", "uv")
 HEADER = "# By scripts/lock.py; install with --no-deps.\n"
 

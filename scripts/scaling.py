@@ -33,8 +33,8 @@ from jobs.runtime.files import ROOT
 from jobs.runtime.strict_json import to_json
 
 logger = logging.getLogger("scaling")
-# A Worker offers somewhat more than the executor asks for.
 WORKER_MEMORY = "2g"
+"""A Worker offers somewhat more than the executor asks for."""
 DATA = {"lenet": "data/mnist", "srgan": "data/General-100"}
 RECIPES = {"lenet": "conf/lenet.toml", "srgan": "conf/srgan-tiny.toml"}
 

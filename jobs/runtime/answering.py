@@ -17,13 +17,13 @@ from typing import Any
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.hdfs import Hdfs
 
-# For the first answer, and for each once the job was asked to end.
 ANSWER_SECONDS = 10.0
+"""For the first answer, and for each once the job was asked to end."""
 CONNECT_SECONDS = 5.0
 LOOK_SECONDS = 0.2
 
-# What needs no answer.
 AT_HAND = frozenset({"tell", "seek", "file_length"})
+"""What needs no answer."""
 OPENING = frozenset({"read", "create", "append"})
 
 _hurry_since: float | None = None

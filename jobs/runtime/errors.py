@@ -53,15 +53,12 @@ class BusyError(JobError):
 
 
 class PartlyFailedError(JobError):
-    """Some of the work failed, the rest is done.
-
-    Attributes:
-        metrics: for result.json.
-    """
+    """Some of the work failed, the rest is done."""
 
     def __init__(self, message: str, metrics: Mapping[str, Any]) -> None:
         super().__init__(message)
         self.metrics = metrics
+        """For result.json."""
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -17,13 +17,7 @@ NAMED = 3
 
 
 class Findings:
-    """Failures, damage and notes of files, by name; the first two also in failed.jsonl.
-
-    Attributes:
-        failures: why there is no result.
-        damaged: what is missing in a result because its source is damaged.
-        notes: what a result does not keep of its source, or how it was changed.
-    """
+    """Failures, damage and notes of files, by name; the first two also in failed.jsonl."""
 
     def __init__(
         self, folder: RunFolder, sources: Mapping[str, str], strict: bool, log: logging.Logger
@@ -37,8 +31,11 @@ class Findings:
             log: where each finding becomes a line.
         """
         self.failures: dict[str, str] = {}
+        """Why there is no result."""
         self.damaged: dict[str, str] = {}
+        """What is missing in a result because its source is damaged."""
         self.notes: dict[str, list[str]] = {}
+        """What a result does not keep of its source, or how it was changed."""
         self._sources = sources
         self._path = folder.path / FAILED_FILE
         self._place = f"{folder.url}/{FAILED_FILE}"

@@ -24,8 +24,8 @@ DEVICE_HELP = (
     "on its cores"
 )
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-# CUDA's own order is by speed: with two different cards its 0 is another one than nvidia-smi's.
 PCI_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""CUDA's own order is by speed: with two different cards its 0 is another one than nvidia-smi's."""
 
 
 def visible_gpus() -> list[str]:

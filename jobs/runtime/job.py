@@ -37,36 +37,31 @@ from jobs.runtime.temporary import prepare_temporary_folder
 from jobs.runtime.terminal import print_error, prints_to_terminal
 
 logger = logging.getLogger(__name__)
-# For log.txt alone: the terminal gets a shorter line.
 TRACEBACKS = logging.getLogger("traceback")
+"""For log.txt alone: the terminal gets a shorter line."""
 OPTIONS = logging.getLogger("options")
-# Whose records are for the terminal, too.
 OWN_PACKAGES = ("jobs", "lenet", "srgan")
+"""Whose records are for the terminal, too."""
 
 PACKAGES = ("pyspark", "bigdl-dllib-spark3", "numpy", "pillow", "torch", "torchvision")
-# How a run is carried out, not what it computes: these may differ when it is continued.
 CONTROL_OPTIONS = frozenset(JobOptions.model_fields)
+"""How a run is carried out, not what it computes: these may differ when it is continued."""
 
 
 class Run(Generic[OptionsType]):
-    """One execution of a job, handed to its work function.
-
-    Attributes:
-        name: the job's name, such as "train_lenet".
-        options: the resolved options.
-        folder: the run folder.
-        cluster: what the profile promises.
-        submitted_at: when spark-submit started, in seconds since 1970.
-        stop: whether it has been asked to end.
-    """
+    """One execution of a job, handed to its work function."""
 
     def __init__(self, name: str, options: OptionsType, folder: RunFolder) -> None:
         self.name = name
+        """The job's name, such as "train_lenet"."""
         self.stop = StopSignal()
+        """Whether it has been asked to end."""
         self.options = options
         self.folder = folder
         self.cluster = read_cluster()
+        """What the profile promises."""
         self.submitted_at = spark.submission_time()
+        """When spark-submit started, in seconds since 1970."""
         self._class_path: Sequence[str] = ()
         self._context: SparkContext | None = None
 

@@ -16,12 +16,12 @@ from typing import TextIO
 from jobs.runtime.errors import EXIT_UNAVAILABLE, UnavailableError
 
 LOOK_SECONDS = 0.2
-# Its connections may end a moment before it does.
 MOMENT_SECONDS = 1.0
-# For the job to write down how it ended.
+"""Its connections may end a moment before it does."""
 GRACE_SECONDS = 10.0
-# What did not fit was larger than a page.
+"""For the job to write down how it ended."""
 FULL_BYTES = 4 << 20
+"""What did not fit was larger than a page."""
 
 
 class JvmWatch:

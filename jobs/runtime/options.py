@@ -23,8 +23,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# What Java, through which spark-submit hands words over, makes of bytes that are no UTF-8.
 LOST = "\N{REPLACEMENT CHARACTER}"
+"""What Java, through which spark-submit hands words over, makes of bytes that are no UTF-8."""
 
 
 class JobOptions(BaseModel):

@@ -10,8 +10,8 @@ from pathlib import Path
 from jobs.runtime.errors import UsageError
 
 URL = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
-# Windows would call one letter a drive.
 MISTYPED_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:(?=/(?!/))")
+"""Windows would call one letter a drive."""
 LOCAL_URL = re.compile("(?:file|local):(?://(?:localhost(?=/))?|(?=/))", re.IGNORECASE)
 
 

@@ -18,21 +18,18 @@ from jobs.runtime.properties import MASTER, read_profile
 
 @dataclass(frozen=True)
 class Cluster:
-    """The executors that a profile promises.
-
-    Attributes:
-        master: Spark's master URL; `local[*]` is resolved to the number of cores.
-        executors: number of executor processes (1 in local mode: the driver itself).
-        cores: cores of one executor.
-        memory: memory of one executor as in the profile, such as "2g".
-        gpus: GPUs of one executor.
-    """
+    """The executors that a profile promises."""
 
     master: str
+    """Spark's master URL; `local[*]` is resolved to the number of cores."""
     executors: int
+    """Number of executor processes (1 in local mode: the driver itself)."""
     cores: int
+    """Cores of one executor."""
     memory: str
+    """Memory of one executor as in the profile, such as "2g"."""
     gpus: int = 0
+    """GPUs of one executor."""
 
     @property
     def is_local(self) -> bool:

@@ -18,8 +18,8 @@ MASTER = "spark.master"
 BLANK = " \t\f"
 BOM = "\ufeff"
 ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
-# What java.lang.String.trim takes away, but for line ends.
 TRIMMED = "".join(chr(code) for code in range(33) if chr(code) not in "\r\n")
+"""What java.lang.String.trim takes away, but for line ends."""
 
 
 def read_profile(path: str, *, has_master: bool = False) -> dict[str, str]:

@@ -23,8 +23,8 @@ from torch.distributed import TCPStore
 from jobs.runtime.errors import DISK_FULL, EXIT_FAILED, one_line
 from jobs.runtime.strict_json import to_json
 
-# For log.txt alone.
 TRACEBACKS = logging.getLogger("traceback")
+"""For log.txt alone."""
 
 QUEUE = "reports"
 NO_MORE = ""
@@ -37,36 +37,27 @@ _store: TCPStore | None = None
 
 @dataclass(frozen=True)
 class RankFailure:
-    """Why a rank ended.
-
-    Attributes:
-        rank: its number.
-        message: one line.
-        exit_code: the one that the error names; None if it names none.
-        trace: the traceback.
-    """
+    """Why a rank ended."""
 
     rank: int
     message: str
+    """One line."""
     exit_code: int | None
+    """The one that the error names, if it names one."""
     trace: str
 
 
 class MeetingPoint:
-    """On the driver: the store of a launch, and its reports; as a context manager, it reads them.
-
-    Attributes:
-        address: where it listens; ranks `join` there.
-        port: the same.
-        failures: what ranks have reported, in this order; complete when the block has ended.
-    """
+    """The driver's store of a launch, and its reports, which it reads as a context manager."""
 
     def __init__(self, host: str, on_progress: Callable[[dict[str, Any]], None]) -> None:
         """Listen on a host's address; `on_progress` is called from another thread."""
         self.address = socket.gethostbyname(host)
+        """Where it listens; ranks `join` there."""
         listener = socket.create_server((self.address, 0))
         self.port: int = listener.getsockname()[1]
         self.failures: list[RankFailure] = []
+        """What ranks have reported, in this order; complete when the block has ended."""
         self._on_progress = on_progress
         self._store = TCPStore(
             self.address,

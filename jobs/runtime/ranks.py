@@ -40,19 +40,16 @@ class RankError(JobError):
 
 @dataclass(frozen=True)
 class Launch:
-    """How many ranks there are, and what each gets.
-
-    Attributes:
-        ranks: processes, each one task of a barrier stage.
-        ranks_per_executor: at most.
-        use_gpu: a GPU each; else cores.
-        properties: what Spark must be started with.
-    """
+    """How many ranks there are, and what each gets."""
 
     ranks: int
+    """Processes, each a task of one barrier stage."""
     ranks_per_executor: int
+    """The most that one executor gets."""
     use_gpu: bool
+    """Whether a rank gets a GPU; else cores."""
     properties: dict[str, str]
+    """What Spark must be started with."""
 
     def on_fewer(self, executors: int, batch_size: int) -> Launch:
         """The launch for what is left of the executors: as many ranks as share a batch equally."""

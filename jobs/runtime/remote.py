@@ -19,11 +19,11 @@ from jobs.runtime.places import is_remote, plain_path
 # fsspec's own hdfs client needs a JVM and libhdfs; hdfs-native speaks the protocol itself.
 fsspec.register_implementation("hdfs", "jobs.runtime.answering.AnsweringHdfs", clobber=True)
 
-# A local file's size and time of change, which tell whether it is still what was copied.
 Mark = tuple[int, int]
+"""A local file's size and time of change, which tell whether it is still what was copied."""
 
-# Files written at a time: HDFS lets most wait for half a second when they are closed.
 WRITERS = 8
+"""Files written at a time: HDFS lets most wait for half a second when they are closed."""
 
 
 def file_system(path: str) -> tuple[Any, str]:

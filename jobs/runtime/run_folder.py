@@ -39,16 +39,13 @@ LOCK_FILE = ".lock"
 
 
 class RunFolder:
-    """A locked run folder.
-
-    Attributes:
-        path: the local folder to write into.
-        url: where the user asked for it; equal to `path` unless that is remote.
-    """
+    """A locked run folder."""
 
     def __init__(self, path: Path, url: str, locks: Sequence[FolderLock]) -> None:
         self.path = path
+        """The local folder to write into."""
         self.url = url
+        """Where the user asked for it; equal to `path` unless that is remote."""
         self._locks = locks
         self._mirrored: dict[str, remote.Mark] = {}
 

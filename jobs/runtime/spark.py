@@ -29,8 +29,8 @@ NO_ANSWER = (
     "the Master has not taken this application (does it demand a secret that this node lacks? "
     "scripts/cluster.sh start gives it to every node)"
 )
-# The name under which scripts/submit.sh sends an archive of scripts/pack_environment.sh.
 ARCHIVE_NAME = "environment"
+"""The name under which scripts/submit.sh sends an archive of scripts/pack_environment.sh."""
 
 
 def submission_time() -> float:

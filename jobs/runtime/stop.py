@@ -17,8 +17,8 @@ from jobs.runtime.jvm import on_signal
 
 logger = logging.getLogger(__name__)
 
-# One `kill` of a process group arrives twice: here, and by way of the JVM.
 ECHO_SECONDS = 1.0
+"""One `kill` of a process group arrives twice: here, and by way of the JVM."""
 
 
 class StopSignal:

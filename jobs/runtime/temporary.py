@@ -9,8 +9,8 @@ import tempfile
 from jobs.runtime.errors import UnavailableError
 from jobs.runtime.jvm import driver_jvm
 
-# LeNet on MNIST was seen to take 56 MB, half of it libraries that BigDL unpacks.
 BIGDL_BYTES = 80 << 20
+"""LeNet on MNIST was seen to take 56 MB, half of it libraries that BigDL unpacks."""
 SPARK_BYTES = 8 << 20
 WAY_OUT = "name another folder with the variable TMPDIR, then activate the environment again"
 

@@ -20,12 +20,12 @@ from jobs.runtime.files import ROOT
 from lenet.recipe import Recipe
 
 BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
-# The experiment's run on four PCs: 15 epochs of 1875 iterations reached this.
 GOAL = 0.9857
+"""The experiment's run on four PCs: 15 epochs of 1875 iterations reached this."""
 SEED_ITERATIONS = 28125
 LARGE_BATCH = 2048
-# Enough for a rate: the first epoch warms up.
 SHORT_EPOCHS = 3
+"""Enough for a rate: the first epoch warms up."""
 SIDES = {
     "seed": "BigDL, seed recipe, batch 32",
     "tuned": "BigDL, batch 512",

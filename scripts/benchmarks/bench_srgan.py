@@ -35,23 +35,23 @@ from srgan.vgg import VggFeatures
 
 logger = logging.getLogger("benchmark")
 
-# The first is what ships; each of the others changes one thing.
 VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "contiguous tensors": {"channels_last": False},
     "unfused Adam": {"fused_adam": False},
     "bf16 autocast": {"precision": "bf16"},
 }
+"""The first is what ships; each of the others changes one thing."""
 PLAIN = "plain implementation"
-# The weights do not matter for the speed, hence random ones.
 SRGAN = "SRGAN step with VGG22"
+"""The weights do not matter for the speed, hence random ones."""
 MATRIX_SIDE = 2048
-# Of the input pipeline alone, in each round.
 INPUT_BATCHES = 20
+"""Of the input pipeline alone, in each round."""
 STEPS_PROGRAM = Path(__file__).resolve().parent / "probes" / "srgan_steps.py"
 STEPS_A_PROCESS = 3
-# Ranks, and threads of each.
 PROCESSES = {"1 process of 2 threads": (1, 2), "2 ranks of 1 thread": (2, 1)}
+"""Ranks, and threads of each."""
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -15,15 +15,12 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Measured:
-    """What a program took.
-
-    Attributes:
-        seconds: from start to end.
-        peak_bytes: resident memory of the largest of the Python processes that it started.
-    """
+    """What a program took."""
 
     seconds: float
+    """From start to end."""
     peak_bytes: int
+    """Resident memory of the largest of the Python processes that it started."""
 
 
 def run_measured(

@@ -33,16 +33,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job left behind on one shape.
-
-    Attributes:
-        code: its exit code.
-        result: its result.json; empty where it never came to one.
-    """
+    """What a job left behind on one shape."""
 
     shape: Shape
     code: int
+    """Its exit code."""
     result: Mapping[str, Any]
+    """Its result.json; empty where it never wrote one."""
 
     @property
     def metrics(self) -> Mapping[str, Any]:

@@ -26,13 +26,13 @@ from fetching.sources import CHUNK, MAX_BYTES, Read, Source, find_sources
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError
 
-# The largest of the catalog unpacks to 150 MB.
 MAX_UNPACKED = 1 << 30
+"""The largest of the catalog unpacks to 150 MB."""
 KINDS = ("mirror", "wheel", "deb", "auto")
-# What tarfile raises on archives that are damaged or made up.
 TAR_ERRORS = (tarfile.TarError, EOFError, ValueError, OverflowError)
-# A file or folder in a Qt resource file: where its name is, what it is, where its content is.
+"""What tarfile raises on archives that are damaged or made up."""
 NODE = struct.Struct(">IH4xI")
+"""A file or folder in a Qt resource file: where its name is, what it is, where its content is."""
 logger = logging.getLogger("fetch_data")
 
 

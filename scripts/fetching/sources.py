@@ -37,9 +37,9 @@ from lenet.errors import BadDataError, MissingDataError
 
 TIMEOUT_SECONDS = 20
 CHUNK = 1 << 16
-# The largest of all, MNIST's pickle, unpacks to 220 MB; more than this is not what was asked for.
 MAX_BYTES = 1 << 28
-# What zipfile raises on archives that are damaged, encrypted or made up.
+"""The largest of all, MNIST's pickle, unpacks to 220 MB; more than this is not what was asked
+for."""
 ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -50,26 +50,24 @@ ZIP_ERRORS = (
     OverflowError,
     RuntimeError,
 )
+"""What zipfile raises on archives that are damaged, encrypted or made up."""
 
-# From the name of a file to the contents found under its base name, none, one or several.
 Read = Callable[[str], Iterator[bytes]]
+"""From the name of a file to the contents found under its base name, none, one or several."""
 logger = logging.getLogger("fetch_data")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that may hold a data set.
-
-    Attributes:
-        title: what to call it in messages.
-        open: gives a Read. Opening and reading raise BadDataError on what is damaged,
-            MissingDataError on what may not be read, UnavailableError on what does not answer.
-        folder: the part of the data set that it holds, with a slash at its end; empty for all.
-    """
+    """A place that may hold a data set."""
 
     title: str
+    """What to call it in messages."""
     open: Callable[[], AbstractContextManager[Read]]
+    """Gives a Read. Opening and reading raise BadDataError on what is damaged, MissingDataError on
+    what may not be read, UnavailableError on what does not answer."""
     folder: str = ""
+    """The part of the data set that it holds, with a slash at its end; empty for all."""
 
 
 def find_sources(entry: dict[str, Any], where: str) -> list[Source]:

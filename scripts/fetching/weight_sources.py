@@ -37,8 +37,8 @@ from fetching.sources import (
 from jobs.runtime.errors import UnavailableError
 from lenet.errors import BadDataError, MissingDataError
 
-# Numbers of the convolutions in torchvision's `features`.
 ALEXNET = (0, 3, 6, 8, 10)
+"""Numbers of the convolutions in torchvision's `features`."""
 VGG16 = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 Arrays = dict[str, np.ndarray]

@@ -17,8 +17,8 @@ from mos_study.study import read_study
 from mos_study.texts import LANGUAGES, TEXTS
 
 LARGEST_REQUEST = 4096
-# A person rates once in some seconds, but a class of raters may share one address at first.
 LIMITS = ["50/second", "2000/minute"]
+"""A person rates once in some seconds, but a class of raters may share one address at first."""
 JOIN_LIMIT = "120/minute"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "

@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 from mos_study.study import REFERENCES, Study
 
 Kind = Literal["calibration", "main", "repeat"]
-# Share of ratings asked for twice (SRGAN's raters repeated 10 of about 230).
 REPEATED_SHARE = 0.1
+"""Share of ratings asked for twice (SRGAN's raters repeated 10 of about 230)."""
 FEWEST_REPEATS = 4
 
 

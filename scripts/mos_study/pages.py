@@ -35,8 +35,8 @@ from mos_study.texts import LANGUAGES
 SERVED = "served study"
 RATER_COOKIE, LANGUAGE_COOKIE = "rater", "language"
 COOKIE_SECONDS = 90 * 24 * 3600
-# A letter or digit first: a name must not become a formula when the CSV is opened.
 NAME = re.compile(r"[^\W_][\w .-]{0,39}")
+"""A letter or digit first: a name must not become a formula when the CSV is opened."""
 SECONDS_A_RATING = 6
 ANSWERS_IN_JSON = ("pages.state", "pages.rating")
 

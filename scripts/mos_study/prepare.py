@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 FEWEST_IMAGES = 3
 FEWEST_METHODS = 2
-# A picture must go over the network and, mostly, onto the screen.
 LARGEST_PIXELS = 4_000_000
+"""A picture must go over the network and, mostly, onto the screen."""
 
 
 def prepare(

@@ -20,10 +20,10 @@ from mos_study.study import NEAREST, ORIGINAL, Measured, Study
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
-# A rater who uses the scale finds originals better than nearest neighbour, by this at least ...
 LEAST_SPAN = 1.5
-# ... and rates the same picture alike again, to this mean difference.
+"""A rater who uses the scale finds originals better than nearest neighbour by this at least."""
 LARGEST_REPEAT_DIFFERENCE = 1.25
+"""Mean difference up to which a rater rates the same picture alike again."""
 ALL_SETS = "all"
 
 Standing = Literal["counted", "unfinished", "calibration failed", "inconsistent"]
@@ -31,76 +31,60 @@ Standing = Literal["counted", "unfinished", "calibration failed", "inconsistent"
 
 @dataclass(frozen=True)
 class Rater:
-    """A rater and how they rated.
-
-    Attributes:
-        rater: the number.
-        name: what they called themselves.
-        done: trials rated.
-        total: all trials.
-        span: mean rating of the calibration's originals minus that of nearest neighbour.
-        repeat_difference: mean absolute difference between first and second rating.
-        standing: "counted", or why not.
-    """
+    """A rater and how they rated."""
 
     rater: int
     name: str
+    """What they called themselves."""
     done: int
+    """Trials rated."""
     total: int
+    """Trials in all."""
     span: float | None
+    """Mean rating of the calibration's originals minus that of nearest neighbour."""
     repeat_difference: float | None
+    """Mean absolute difference between first and second rating."""
     standing: Standing
+    """Either "counted" or why not."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean opinion score of a method on an image set.
-
-    Attributes:
-        set: image set, or "all".
-        method: its name.
-        mos: mean over raters of their means over images, 1 to 5.
-        low: end of the 95 % confidence interval (Student's t over raters); None for one rater.
-        high: the other end.
-        raters: how many.
-        ratings: how many, of all of them.
-        psnr: mean PSNR (Y, dB) of the very pictures; None in studies that did not measure it.
-        lpips: likewise LPIPS, of which less is better.
-    """
+    """Mean opinion score of a method on an image set."""
 
     set: str
+    """Image set, or "all"."""
     method: str
     mos: float
+    """Mean over raters of their means over images, 1 to 5."""
     low: float | None
+    """Ends of the 95 % confidence interval (Student's t over raters); None for one rater."""
     high: float | None
     raters: int
     ratings: int
+    """Of all raters."""
     psnr: float | None
+    """Mean PSNR (Y, dB) of the very pictures; None in studies that did not measure it."""
     lpips: float | None
+    """Mean LPIPS likewise, of which less is better."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two methods on all images, by the paired two-sided Wilcoxon signed-rank test.
-
-    Attributes:
-        first: a method.
-        second: another.
-        difference: mean of the first minus that of the second.
-        p: over raters (each rater's mean difference is a pair).
-        p_adjusted: by Holm's method, for all comparisons together; this decides.
-        p_ratings: over single ratings, as if they were independent; smaller than it should be.
-        verdict: "better", "worse", "no difference", or "too few raters" where even raters of
-            one mind could not be significant.
-    """
+    """Two methods on all images, by the paired two-sided Wilcoxon signed-rank test."""
 
     first: str
     second: str
     difference: float
+    """Mean of the first minus that of the second."""
     p: float
+    """Over raters (each rater's mean difference is a pair)."""
     p_adjusted: float
+    """By Holm's method, for all comparisons together; this decides."""
     p_ratings: float
+    """Over single ratings, as if they were independent; smaller than it should be."""
     verdict: Literal["better", "worse", "no difference", "too few raters"]
+    """Of the first; "too few raters" where even raters of one mind could not be significant."""
 
 
 @dataclass(frozen=True)

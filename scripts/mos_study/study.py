@@ -19,8 +19,8 @@ STUDY_FILE = "study.json"
 PICTURES = "pictures"
 NEAREST = "nearest"
 ORIGINAL = "original"
-# What the calibration shows, and the ratings that these stand for (SRGAN paper, section 3.3).
 REFERENCES = {NEAREST: 1, ORIGINAL: 5}
+"""What the calibration shows, and the ratings that these stand for (SRGAN paper, section 3.3)."""
 
 
 class DamagedStudyError(JobError):
@@ -40,43 +40,37 @@ class StudyImage(BaseModel):
 
 
 class Measured(BaseModel):
-    """How near a rendered picture is to its original, so that measure and opinion can be compared.
-
-    Attributes:
-        psnr_y: PSNR in dB on the Y channel; 100 for equal pictures.
-        lpips: less is better; None where it was not measured.
-    """
+    """How near a rendered picture is to its original, to compare measure and opinion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     psnr_y: float
+    """PSNR in dB on the Y channel; 100 for equal pictures."""
     lpips: float | None
+    """Less is better; None where it was not measured."""
 
 
 class Study(BaseModel):
-    """What is compared.
-
-    Attributes:
-        token: who knows it may rate.
-        created: ISO 8601.
-        methods: the names of what is compared, as results call them.
-        sources: what the user called them: run folders, model files, "bicubic", "original".
-        folders: the folders of the images.
-        images: at least three.
-        calibration: the numbers of the two images that the calibration shows.
-        measured: for each image, by method; empty in studies of before it was measured.
-    """
+    """What is compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token: str
+    """Whoever knows it may rate."""
     created: str
+    """ISO 8601."""
     methods: list[str]
+    """The names of what is compared, as results call them."""
     sources: list[str]
+    """What the user called them: run folders, model files, "bicubic", "original"."""
     folders: list[str]
+    """Folders of the images."""
     images: list[StudyImage]
+    """At least three."""
     calibration: list[int]
+    """Numbers of the two images that the calibration shows."""
     measured: list[dict[str, Measured]] = []
+    """For each image, by method; empty in studies of before it was measured."""
 
     @model_validator(mode="after")
     def _measured_is_whole(self) -> Study:

@@ -19,27 +19,22 @@ from jobs.runtime.text import in_one_line
 from nights.config import NightlyJob
 
 NIGHT_FILE = "night.json"
-# Between SIGTERM, upon which a job writes a checkpoint, and SIGKILL.
 GRACE_SECONDS = 120.0
+"""Between SIGTERM, upon which a job writes a checkpoint, and SIGKILL."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
-
-    Attributes:
-        name: as in conf/nightly.toml.
-        job: what was run.
-        code: its exit code; None where it had to be ended.
-        seconds: how long it took.
-        error: the last line that it said on stderr, where it failed.
-    """
+    """What became of a job."""
 
     name: str
+    """As in conf/nightly.toml."""
     job: str
     code: int | None
+    """Its exit code; None where it had to be ended."""
     seconds: float
     error: str | None
+    """The last line that it said on stderr, where it failed."""
 
     @property
     def is_ok(self) -> bool:

@@ -15,12 +15,12 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Colours that stand for the page's variables, which matplotlib does not know.
 VARIABLES = {
     "#010101": "var(--ink)",
     "#020202": "var(--line)",
     **{f"#{number:02x}0303": f"var(--series-{number})" for number in range(1, 7)},
 }
+"""Colours that stand for the page's variables, which matplotlib does not know."""
 SERIES = [colour for colour, variable in VARIABLES.items() if "series" in variable]
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -37,8 +37,8 @@ STYLE: dict[str, Any] = {
     "xtick.color": "#010101",
     "ytick.color": "#010101",
 }
-# Left and right of a single moment, which has no extent.
 SIDE = timedelta(hours=12)
+"""Left and right of a single moment, which has no extent."""
 Points = Sequence[tuple[Any, float]]
 
 

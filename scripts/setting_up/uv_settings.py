@@ -15,13 +15,13 @@ import sys
 
 HOME = os.path.expanduser("~")
 CONFIG = os.environ.get("XDG_CONFIG_HOME") or os.path.join(HOME, ".config")
-# Later ones win, as they do for pip.
 FILES = (
     "/etc/xdg/pip/pip.conf",
     "/etc/pip.conf",
     os.path.join(HOME, ".pip", "pip.conf"),
     os.path.join(CONFIG, "pip", "pip.conf"),
 )
+"""Later ones win, as they do for pip."""
 VARIABLES = {
     "index-url": ("UV_DEFAULT_INDEX",),
     "extra-index-url": ("UV_INDEX",),

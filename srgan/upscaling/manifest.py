@@ -37,19 +37,16 @@ WRITE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a result.
-
-    Attributes:
-        source: version of the file that it was made from.
-        sha256: of the content of that file; None where an earlier version made the result.
-        result: bytes of the result; None while it is to be made.
-        was: size and time of what lies in its place until it is made; None for nothing.
-    """
+    """What is known of a result."""
 
     source: Version
+    """Version of the file that it was made from."""
     sha256: str | None
+    """Of the content of that file; None where an earlier version made the result."""
     result: int | None
+    """Size of the result in bytes; None while it is to be made."""
     was: Version | None = None
+    """Size and time of what lies in its place until it is made; None for nothing."""
 
 
 class Status(NamedTuple):

@@ -18,8 +18,8 @@ BY_NAME = (*IN_THE_BOX, "bicubic")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 """Of model files."""
 DEFAULT_MODEL = WEIGHTS / "default.safetensors"
-# What a run folder may hold, the most finished first.
 OF_A_RUN = ("srgan.safetensors", "srresnet-best.safetensors", "srresnet.safetensors")
+"""What a run folder may hold, the most finished first."""
 
 
 def scale_of(data: bytes, path: str) -> int:

@@ -19,25 +19,21 @@ in the box look (two layers and eight blocks of two make 18, bicubic 2)."""
 
 @dataclass(frozen=True)
 class UpscalingNetwork:
-    """A network, and what must be known to use it.
-
-    Attributes:
-        network: in evaluation mode, on the CPU; N x 3 x H x W in [0, 1] to N x 3 x scale H x
-            scale W in [-1, 1].
-        name: what it is, such as "edsr" or "ESRGAN".
-        scale: by which it enlarges.
-        margin: input pixels around a tile that it has to see.
-        bytes_per_pixel: bytes that its layers take at their widest, for an input pixel.
-        near_in_bfloat16: whether its results are within a grey level when computed in bfloat16, but
-            for a few values in a million.
-    """
+    """A network, and what must be known to use it."""
 
     network: nn.Module
+    """In evaluation mode, on the CPU; N x 3 x H x W in [0, 1] to N x 3 x scale H x scale W in
+    [-1, 1]."""
     name: str
+    """What it is, such as "edsr" or "ESRGAN"."""
     scale: int
     margin: int
+    """Input pixels around a tile that it has to see."""
     bytes_per_pixel: int
+    """Bytes that its layers take at their widest, for an input pixel."""
     near_in_bfloat16: bool
+    """Whether its results are within a grey level when computed in bfloat16, but for a few values
+    in a million."""
 
 
 def decode_network(data: bytes, path: str) -> UpscalingNetwork:

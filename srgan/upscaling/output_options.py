@@ -28,30 +28,27 @@ LARGEST_CRF = 63
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How results are written.
-
-    Attributes:
-        network_scale: by which the network enlarges.
-        scale: of results to their sources, at most the network's; None for that.
-        size: width and height of each picture in pixels, as it is shown, instead of a scale.
-        suffix: put behind each name, before the dot.
-        format: of pictures: "same" or one of CHOICES.
-        quality: 1 to 100, of pictures that are stored with loss; without it those that came
-            without loss are stored so where their format can.
-        video_codec: of films: "auto" or one of films.codecs.CODECS.
-        crf: constant rate factor of films, from 0 (the best) on; None for the codec's own.
-        preset: of films, from fast to small; None for the codec's own.
-    """
+    """How results are written."""
 
     network_scale: int = SCALE
+    """By which the network enlarges."""
     scale: int | None = None
+    """Of results to their sources, at most the network's; None for that."""
     size: tuple[int, int] | None = None
+    """Width and height of each picture in pixels, as it is shown, instead of a scale."""
     suffix: str = ""
+    """Put behind each name, before the dot."""
     format: str = SAME
+    """Of pictures: "same" or one of CHOICES."""
     quality: int | None = None
+    """1 to 100, of pictures that are stored with loss; without it those that came without loss are
+    stored so where their format can."""
     video_codec: str = SAME_CODEC
+    """Of films: "auto" or one of films.codecs.CODECS."""
     crf: float | None = None
+    """Constant rate factor of films, from 0 (the best) on; None for the codec's own."""
     preset: str | None = None
+    """Of films, from fast to small; None for the codec's own."""
 
     def __post_init__(self) -> None:
         if self.scale is not None and not 1 <= self.scale <= self.network_scale:

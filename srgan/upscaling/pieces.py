@@ -23,23 +23,19 @@ SEGMENT_PIXELS = 4_000_000
 
 @dataclass(frozen=True)
 class Entry:
-    """A file to upscale.
-
-    Attributes:
-        name: relative to the input folder; the result has the same name.
-        kind: what it seems to be, by its suffix.
-        source: path or URL.
-        target: path or URL of the result.
-        version: tells, without reading it, whether the file has changed.
-        digest: SHA-256 of its content, as far as that is known.
-    """
+    """A file to upscale."""
 
     name: str
+    """Relative to the input folder; the result has the same name."""
     kind: Literal["image", "video"]
+    """What it seems to be, by its suffix."""
     source: str
+    """Path or URL, as is the target's."""
     target: str
     version: Version
+    """Tells, without reading it, whether the file has changed."""
     digest: str | None = None
+    """SHA-256 of its content, as far as that is known."""
 
     @property
     def size(self) -> int:
@@ -49,61 +45,50 @@ class Entry:
 
 @dataclass(frozen=True)
 class Segment:
-    """The frames of a video from one time to another.
-
-    Attributes:
-        start: presentation time of the first frame, in units of the stream's time base.
-        end: presentation time of the first frame that is no longer part; None at the end.
-        seek: decoding time of the key frame from which they can be decoded.
-        frames: how many there are, as far as known beforehand.
-        encoding: of the result; the same for all segments of a video.
-    """
+    """The frames of a video from one time to another."""
 
     start: int
+    """Presentation time of the first frame, in units of the stream's time base."""
     end: int | None
+    """Presentation time of the first frame that is no longer part; None at the end."""
     seek: int
+    """Decoding time of the key frame from which they can be decoded."""
     frames: int
+    """How many there are, as far as known beforehand."""
     encoding: Encoding
+    """The same for all segments of a video."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an entry that is done at one go; the whole of it where there is but one.
-
-    Attributes:
-        entry: the file.
-        number: counts the pieces of an entry, from 0.
-        part: box of an image or segment of a video.
-        pixels: input pixels.
-        path: where its result is kept until all are there; None if it is the entry's result.
-    """
+    """A part of an entry that is done at one go; the whole of it where there is but one."""
 
     entry: Entry
     number: int
+    """Its place among the pieces of the entry, from 0."""
     part: Box | Segment
+    """Box of an image or segment of a video."""
     pixels: int
+    """Input pixels."""
     path: str | None
+    """Where its result is kept until all are there; None if it is the entry's result."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """An entry and its pieces.
-
-    Attributes:
-        width: of the image or of a frame, in input pixels.
-        height: likewise.
-        parts: folder of the pieces' results, if there is more than one piece.
-        notes: what the result will not keep, or how it is changed; a line each.
-        encoding: of a video's result.
-    """
+    """An entry and its pieces."""
 
     entry: Entry
     width: int
+    """Of the image or of a frame, in input pixels, as is the height."""
     height: int
     pieces: Sequence[Piece] = field(default=())
     parts: str | None = None
+    """Folder of the pieces' results, if there is more than one piece."""
     notes: Sequence[str] = ()
+    """What the result will not keep, or how it is changed; a line each."""
     encoding: Encoding | None = None
+    """A video's."""
 
     @property
     def pixels(self) -> int:

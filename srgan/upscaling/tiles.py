@@ -65,24 +65,20 @@ LEAST_INNER_SIDE = 16
 
 @dataclass
 class Upscaler:
-    """A network, where it computes, and how much it may take at a time.
-
-    Attributes:
-        network: in evaluation mode, on the device.
-        device: where it computes.
-        pixels: input pixels, margins included, that go through the network at a time; where the
-            GPU's memory was too small for so many, fewer from then on.
-        half: compute pictures of 8 bits in bfloat16.
-        scale: of the network.
-        margin: pixels around a tile that the network sees and whose result is thrown away.
-    """
+    """A network, where it computes, and how much it may take at a time."""
 
     network: nn.Module
+    """In evaluation mode, on the device."""
     device: torch.device
+    """Where it computes."""
     pixels: int
+    """Input pixels, margins included, that go through the network at a time; where the GPU's memory
+    was too small for so many, fewer from then on."""
     half: bool = False
+    """Whether pictures of 8 bits are computed in bfloat16."""
     scale: int = SCALE
     margin: int = MARGIN
+    """Pixels around a tile that the network sees and whose result is thrown away."""
 
     @classmethod
     def of(

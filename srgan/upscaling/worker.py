@@ -34,21 +34,18 @@ TEMPORARY = ".upscaling-"
 
 @dataclass(frozen=True)
 class Tools:
-    """What every worker gets.
-
-    Attributes:
-        model: a model file's content, as networks.decode_network reads it.
-        memory_mb: megabytes that the network may take; None: see Upscaler.of.
-        largest_megapixels: largest image or frame, of the input.
-        threads: of torch.
-        output: how results are written.
-    """
+    """What every worker gets."""
 
     model: bytes
+    """A model file's content, as networks.decode_network reads it."""
     memory_mb: int | None
+    """Megabytes that the network may take; None: see Upscaler.of."""
     largest_megapixels: float
+    """Largest image or frame, of the input."""
     threads: int
+    """For torch to compute with."""
     output: OutputOptions = DEFAULTS
+    """How results are written."""
 
     @lru_cache(maxsize=1)  # noqa: B019
     def upscaler(self, device: str) -> Upscaler:

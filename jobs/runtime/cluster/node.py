@@ -35,8 +35,8 @@ DISCOVERY_SCRIPT = ROOT / "scripts" / "discover_gpus.sh"
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
-# How long the work folder of an application that has ended is kept; Spark's own is a week.
 APPLICATION_FOLDER_SECONDS = 24 * 3600
+"""How long the work folder of an application that has ended is kept; Spark's own is a week."""
 MASTER = "master"
 
 

@@ -15,8 +15,8 @@ from jobs.runtime.files import ROOT
 CONNECT_SECONDS = 10
 SSH_FAILED = 255
 STAMP = ".venv/setup.stamp"
-# What a node does not need, or has of its own; the environment goes separately.
 NOT_SENT = ("./.venv", "./runs", "./.git", "./build", "__pycache__", "./.*_cache", "./.hypothesis")
+"""What a node does not need, or has of its own; the environment goes separately."""
 
 
 def ask_node(host: str, request: Mapping[str, Any]) -> Any:

@@ -22,23 +22,20 @@ LOOPBACK_NAME = "localhost"
 
 @dataclass(frozen=True)
 class Worker:
-    """One Worker.
-
-    Attributes:
-        name: unique in the cluster, such as "worker-1".
-        host: a name or an address, with the user of ssh in front where that is another.
-        cores: CPU cores it offers to applications.
-        memory: memory it offers, such as "2g".
-        gpus: GPUs it offers.
-        first_gpu: how many of its host's the Workers before it offer.
-    """
+    """One Worker."""
 
     name: str
+    """Unique in the cluster, such as "worker-1"."""
     host: str
+    """A name or an address, with the user of ssh in front where that is another."""
     cores: int
+    """CPU cores it offers to applications."""
     memory: str
+    """Memory it offers, such as "2g"."""
     gpus: int = 0
+    """GPUs it offers."""
     first_gpu: int = 0
+    """Number of the first of its GPUs on its host: what the Workers before it offer."""
 
     @property
     def address(self) -> str:

@@ -14,26 +14,21 @@ from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
 from jobs.runtime.tables import table
 from jobs.runtime.text import in_one_line
 
-# How fast a job did its work: the metric and its unit.
 RATES = {
     "records_per_second": "records/s",
     "crops_per_second": "crops/s",
     "megapixels_per_second": "megapixels/s",
 }
+"""How fast a job did its work: the metric and its unit."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A run that has written its result.json.
-
-    Attributes:
-        folder: its run folder.
-        name: the folder's path below the one that was searched.
-        result: the content of result.json.
-    """
+    """A run that has written its result.json."""
 
     folder: Path
     name: str
+    """The folder's path below the one that was searched."""
     result: Mapping[str, Any]
 
     @property

@@ -114,29 +114,25 @@ FASTEST_AV1 = 240
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the frames of a film are encoded; the same for all its segments.
-
-    Attributes:
-        codec: a key of CODECS.
-        options: of the encoder.
-        width: of a frame of the result, in pixels.
-        height: likewise.
-        pixel_format: FFmpeg's name.
-        rate: frames a second, on the average.
-        colours: tags of the result.
-        aspect: of a pixel, width to height; None if it is not said.
-        rotation: degrees by which players turn the frames.
-    """
+    """How the frames of a film are encoded; the same for all its segments."""
 
     codec: str
+    """A key of CODECS."""
     options: Mapping[str, str]
+    """For the encoder."""
     width: int
+    """Of the result's frames, in pixels, as is the height."""
     height: int
     pixel_format: str
+    """FFmpeg's name."""
     rate: Fraction
+    """Frames per second, on average."""
     colours: Colours
+    """Tags of the result."""
     aspect: Fraction | None
+    """Of a pixel, width to height; None if unknown."""
     rotation: int
+    """Degrees by which players turn the frames."""
 
     @property
     def has_alpha(self) -> bool:

@@ -24,21 +24,15 @@ USUAL_RATE = Fraction(25)
 
 @dataclass(frozen=True)
 class FilmPlan:
-    """A film and how its result is encoded.
-
-    Attributes:
-        width: of a frame, in pixels.
-        height: likewise.
-        times: of its frames.
-        encoding: of the result.
-        notes: what the result will not keep; a line each.
-    """
+    """A film and how its result is encoded."""
 
     width: int
+    """Of a frame, in pixels, as is the height."""
     height: int
     times: FilmTimes
     encoding: Encoding
     notes: tuple[str, ...]
+    """What the result will not keep, a line each."""
 
 
 def plan_film(

@@ -41,17 +41,14 @@ class Health:
 
 @dataclass(frozen=True)
 class OpenFilm:
-    """A film's file, open for reading.
-
-    Attributes:
-        container: of PyAV.
-        stream: that of the frames.
-        has_alpha: whether frames have transparent parts.
-    """
+    """A film's file, open for reading."""
 
     container: Any
+    """PyAV's object for the file."""
     stream: Any
+    """The one with the frames."""
     has_alpha: bool
+    """Whether frames have transparent parts."""
 
     @property
     def unit(self) -> Fraction:
@@ -152,19 +149,16 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class FilmTimes:
-    """When a film's frames are shown, in units of its stream's times.
-
-    Attributes:
-        shown: times of the frames that are shown, ascending.
-        keys: presentation and decoding times of all key frames, ascending.
-        last_duration: how long the last frame stands; 0 if the file does not say.
-        missing: what the file's header promises and its content lacks, in a line.
-    """
+    """When a film's frames are shown, in units of its stream's times."""
 
     shown: Sequence[int]
+    """Times of the frames that are shown, ascending."""
     keys: Sequence[tuple[int, int]]
+    """Presentation and decoding times of all key frames, ascending."""
     last_duration: int
+    """How long the last frame stands; 0 if the file does not say."""
     missing: str | None
+    """What the file's header promises and its content lacks, in a line."""
 
 
 class TimesReader:

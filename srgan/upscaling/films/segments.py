@@ -33,17 +33,13 @@ class PacketRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class SegmentTable:
-    """What a segment's file holds.
-
-    Attributes:
-        packets: in order.
-        errors: how often the decoder failed.
-        notes: what the result does not keep, or how frames were changed; a line each.
-    """
+    """What a segment's file holds."""
 
     packets: Sequence[PacketRecord]
     errors: int
+    """How often the decoder failed."""
     notes: Sequence[str] = field(default=())
+    """What the result does not keep, or how frames were changed; a line each."""
 
 
 class SegmentWriter:

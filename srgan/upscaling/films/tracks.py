@@ -22,8 +22,8 @@ FORMATS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".we
 TITLES = {".mkv": "Matroska", ".mp4": "MP4", ".m4v": "MP4", ".mov": "QuickTime", ".webm": "WebM"}
 SUFFIXES = frozenset(FORMATS)
 MATROSKA = frozenset({".mkv", ".webm"})
-# Without this the first track of a kind is marked as the default one where none is.
 OPTIONS = {suffix: {"default_mode": "passthrough"} for suffix in MATROSKA}
+"""Without this the first track of a kind is marked as the default one where none is."""
 
 # Of the file that was, not of what it tells.
 _TECHNICAL = {
@@ -46,15 +46,12 @@ _HANDLERS = {"videohandler", "soundhandler", "subtitlehandler", "datahandler"}
 
 @dataclass(frozen=True)
 class Tracks:
-    """The streams of a result.
-
-    Attributes:
-        film: that of the frames.
-        copied: by the number of the source's stream.
-    """
+    """The streams of a result."""
 
     film: Any
+    """The stream of the frames."""
     copied: Mapping[int, Any]
+    """By the number of the source's stream."""
 
 
 def check_sound(film: OpenFilm, suffix: str) -> tuple[str, ...]:

@@ -11,31 +11,28 @@ LARGEST_HELD = 50
 
 @dataclass(frozen=True)
 class Format:
-    """An image format.
-
-    Attributes:
-        name: such as "PNG".
-        suffixes: of file names, in small letters; the first is given to new names.
-        largest_side: of an image, in pixels.
-        bits: a channel, at most.
-        has_alpha: whether pixels can be transparent.
-        has_exif: whether files have a place for EXIF and XMP data.
-        is_turned: whether readers turn pictures as EXIF says; elsewhere pixels lie as shown.
-        has_profile: whether files have a place for an ICC profile.
-        is_held: whether its writer holds a whole image; "lossless" if only one without loss.
-        loss: whether pixels lose something: "never", "always", or "chosen" by who writes.
-    """
+    """An image format."""
 
     name: str
+    """Such as "PNG"."""
     suffixes: tuple[str, ...]
+    """Of file names, in small letters; the first is given to new names."""
     largest_side: int
+    """Of an image, in pixels."""
     bits: int = 8
+    """Bits per channel, at most."""
     has_alpha: bool = True
+    """Whether pixels can be transparent."""
     has_exif: bool = True
+    """Whether files have a place for EXIF and XMP data."""
     is_turned: bool = False
+    """Whether readers turn pictures as EXIF says; elsewhere pixels lie as shown."""
     has_profile: bool = True
+    """Whether files have a place for an ICC profile."""
     is_held: bool | str = False
+    """Whether its writer holds a whole image; "lossless" if only one without loss."""
     loss: str = "never"
+    """Whether pixels lose something: "never", "always", or "chosen" by who writes."""
 
 
 PNG = Format("PNG", (".png",), 1_000_000, bits=16, is_turned=True)

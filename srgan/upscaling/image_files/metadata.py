@@ -23,25 +23,21 @@ PHOTOSHOP_FIELDS = ("iptc-data", "photoshop-data")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says of its picture; ICC profile, XMP and IPTC data lie in the image's fields.
-
-    Attributes:
-        exif: a TIFF structure, as it is in the file.
-        orientation: as EXIF has it, 1 to 8.
-        resolution: of the picture, if the file says any.
-        chunks: of a PNG file.
-        segments: of a JPEG file: XMP and IPTC data, comments.
-        is_exif_damaged: whether there are EXIF data that cannot be read, and so are not here.
-        has_further_pictures: whether a JPEG file holds more than one picture.
-    """
+    """What a file says of its picture; ICC profile, XMP and IPTC data lie in the image's fields."""
 
     exif: bytes | None = None
+    """A TIFF structure, as it is in the file."""
     orientation: int = 1
+    """As EXIF has it, 1 to 8."""
     resolution: Resolution | None = None
     chunks: tuple[Chunk, ...] = ()
+    """A PNG file's."""
     segments: tuple[Segment, ...] = ()
+    """A JPEG file's: XMP and IPTC data, comments."""
     is_exif_damaged: bool = False
+    """Whether there are EXIF data that cannot be read, and so are not here."""
     has_further_pictures: bool = False
+    """Whether a JPEG file holds more than one picture."""
 
 
 def read_metadata(path: str, picture: Picture) -> Metadata:

@@ -28,27 +28,22 @@ CODED_FAST = {"preset": "ultrafast"}
 
 @dataclass(frozen=True)
 class Found:
-    """What a file holds.
-
-    Attributes:
-        pixels: height x width x bands, uint8 or uint16, as the picture is to be shown.
-        bits: a channel, as far as they mean something.
-        is_lossless: whether pixels are stored without loss, as far as is known.
-        notes: what is not read, a line each.
-        exif: a TIFF structure.
-        icc: the profile.
-        xmp: the XMP data.
-        cicp: numbers of primaries and transfer (ITU-T H.273).
-    """
+    """What a file holds."""
 
     pixels: np.ndarray
+    """Height x width x bands, uint8 or uint16, as the picture is to be shown."""
     bits: int
+    """Significant bits per channel."""
     is_lossless: bool
+    """Whether pixels are stored without loss, as far as is known."""
     notes: tuple[str, ...] = ()
+    """What is not read, a line each."""
     exif: bytes | None = None
+    """A TIFF structure."""
     icc: bytes | None = None
     xmp: bytes | None = None
     cicp: tuple[int, int] | None = None
+    """Numbers of primaries and transfer (ITU-T H.273)."""
 
 
 def open_heic(file: IO[bytes], check: Callable[[int, int], None]) -> Found:

@@ -34,30 +34,27 @@ LIBVIPS_READS: dict[Format, Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file that is open; what it holds is read when it is asked for.
-
-    Attributes:
-        image: 8 or 16 bits a channel, grey or RGB, with or without a fourth channel; its fields
-            hold ICC profile, XMP and IPTC data.
-        kind: by its content, whatever its name.
-        bits: a channel, as far as they mean something.
-        is_lossless: whether its pixels are stored without loss.
-        has_alpha: whether the last of two or four channels is transparency.
-        notes: what is already lost, a line each.
-        exif: where the reader gave it: a TIFF structure.
-        cicp: numbers of its primaries and transfer (ITU-T H.273), if it is no sRGB.
-        resolution: of a BMP file.
-    """
+    """An image file that is open; what it holds is read when it is asked for."""
 
     image: Any
+    """8 or 16 bits a channel, grey or RGB, with or without a fourth channel; its fields hold ICC
+    profile, XMP and IPTC data."""
     kind: Format
+    """By its content, whatever its name."""
     bits: int
+    """Significant bits per channel."""
     is_lossless: bool
+    """Whether its pixels are stored without loss."""
     has_alpha: bool
+    """Whether the last of two or four channels is transparency."""
     notes: tuple[str, ...] = ()
+    """What is already lost, a line each."""
     exif: bytes | None = None
+    """Where the reader gave it: a TIFF structure."""
     cicp: tuple[int, int] | None = None
+    """Numbers of its primaries and transfer (ITU-T H.273), if it is no sRGB."""
     resolution: Resolution | None = None
+    """A BMP file's."""
 
 
 def open_picture(path: str, largest_megapixels: float = float("inf")) -> Picture:

@@ -31,21 +31,18 @@ AVIF_EFFORT = 1
 
 @dataclass(frozen=True)
 class Result:
-    """What a writer is given.
-
-    Attributes:
-        image: of libvips, as the format has it.
-        source: what it was made from.
-        metadata: of the source.
-        exif: of the result.
-        quality: 1 to 100; None for no loss.
-    """
+    """What a writer is given."""
 
     image: Any
+    """As libvips has it, in the form that the format needs."""
     source: Picture
+    """What it was made from."""
     metadata: Metadata
+    """The source's."""
     exif: bytes | None
+    """For the result."""
     quality: int | None
+    """1 to 100; None for no loss."""
 
 
 def write_picture(
