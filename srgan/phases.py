@@ -26,13 +26,20 @@ Weights = Mapping[str, Tensor]
 
 
 class Phase(ABC):
-    """What both phases share: the generator, its moving average, precision and state."""
+    """What both phases share: the generator, its moving average, precision and state.
+
+    Attributes:
+        options: the recipe.
+        networks: by name, each as it is trained.
+        parallel_networks: the same, whose gradients are the mean over ranks.
+        average: the generator's moving average.
+    """
 
     name: PhaseName
 
     def __init__(self, options: Recipe, ranks: Ranks, weights: Weights | None) -> None:
         """Build the generator from weights, or from the seed."""
-        self._options = options
+        self.options = options
         self._ranks = ranks
         self._autocast = torch.autocast(
             ranks.device.type, torch.bfloat16, enabled=options.precision == "bf16"
@@ -68,7 +75,7 @@ class Phase(ABC):
         them would make the host wait for it.
         """
         self._zero_gradients()
-        with convolutions(self._options.precision, same_shapes=True):
+        with convolutions(self.options.precision, same_shapes=True):
             return self._compute_gradients(batch)
 
     @abstractmethod
@@ -106,22 +113,22 @@ class Phase(ABC):
     def _place(self, network: nn.Module) -> nn.Module:
         # On a CPU batches in that order are what makes it fast; weights in it cost 3 to 12 %.
         on_gpu = self._ranks.device.type == "cuda"
-        ordered = self._options.channels_last and on_gpu
+        ordered = self.options.channels_last and on_gpu
         layout = torch.channels_last if ordered else torch.contiguous_format
         return network.to(self._ranks.device, memory_format=layout)  # type: ignore[call-overload]
 
     def _add_network(self, name: str, network: nn.Module) -> None:
         network = self._ranks.prepare(self._place(network)).train()
-        if self._options.compile:
+        if self.options.compile:
             network.compile()
         self.networks[name] = network
         self.parallel_networks[name] = self._ranks.parallel(network)
         self._optimisers[name] = torch.optim.Adam(
             network.parameters(),
-            lr=self._options.learning_rate,
+            lr=self.options.learning_rate,
             betas=(0.9, 0.999),
             # False would forbid the other fast implementation, foreach, as well.
-            fused=self._options.fused_adam or None,
+            fused=self.options.fused_adam or None,
         )
 
     def _zero_gradients(self) -> None:
@@ -139,10 +146,10 @@ class SrresnetPhase(Phase):
     name = "srresnet"
 
     def _compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        error = F.l1_loss if self._options.pixel_loss == "l1" else F.mse_loss
+        error = F.l1_loss if self.options.pixel_loss == "l1" else F.mse_loss
         loss = error(self._generate(batch), batch.high)
         loss.backward()
-        return {self._options.pixel_loss: loss.detach()}
+        return {self.options.pixel_loss: loss.detach()}
 
 
 class SrganPhase(Phase):
@@ -178,7 +185,7 @@ class SrganPhase(Phase):
             # Two calls, as batch statistics of originals and of generated images differ.
             original_logits = discriminator(batch.high).float()
             generated_logits = discriminator(images).float()
-        smoothing = self._options.label_smoothing
+        smoothing = self.options.label_smoothing
         mistakes = discriminator_losses(original_logits, generated_logits, smoothing)
         sum(mistakes.values(), torch.zeros((), device=images.device)).backward()
 
@@ -198,9 +205,9 @@ class SrganPhase(Phase):
         with _frozen(self.networks["discriminator"]), self._autocast:
             terms["content"] = self._content(generated, originals), 1.0
             logits = self.networks["discriminator"](generated).float()
-            terms["adversarial"] = adversarial_loss(logits), self._options.adversarial_weight
-            if self._options.pixel_weight:
-                terms["pixel"] = F.l1_loss(generated, originals), self._options.pixel_weight
+            terms["adversarial"] = adversarial_loss(logits), self.options.adversarial_weight
+            if self.options.pixel_weight:
+                terms["pixel"] = F.l1_loss(generated, originals), self.options.pixel_weight
             return {
                 name: (value, weight, torch.autograd.grad(value, generated)[0])
                 for name, (value, weight) in terms.items()
