@@ -6,6 +6,7 @@ of its own, and some are left clean (Zhang et al., arXiv 2103.14006; Wang et al.
 All of it is products of matrices over a whole batch, so it runs where the batch lies.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -47,10 +48,11 @@ CHROMINANCE_TABLE[:4, :4] = [
     [47, 66, 99, 99],
 ]
 """Likewise (table K.2)."""
-TO_YCBCR = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+TO_YCBCR = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
-MIDDLE = torch.tensor([0.0, 128.0, 128.0])[:, None, None]
+TO_RGB = torch.linalg.inv(torch.from_numpy(TO_YCBCR)).numpy()
+MIDDLE = np.array([0, 128, 128], np.float32)[:, None, None]
 BLOCK, UNIT = 8, 16
 """Sides in pixels of a block, and of what holds whole blocks of chroma at half the side."""
 
@@ -173,8 +175,7 @@ def jpeg(images: Tensor, quality: Tensor, half_chroma: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     padding = (0, -width % UNIT, 0, -height % UNIT)
-    device = images.device
-    middle, to_ycbcr = MIDDLE.to(device), TO_YCBCR.to(device)
+    middle, to_ycbcr, to_rgb = _colours(images.device)
     padded = F.pad(images, padding, mode="replicate")
     ycbcr = to_grey_levels(torch.einsum("ij,njhw->nihw", to_ycbcr, padded) + middle)
     luminance, chrominance = _tables(quality)
@@ -184,7 +185,7 @@ def jpeg(images: Tensor, quality: Tensor, half_chroma: Tensor) -> Tensor:
     half = F.interpolate(half, scale_factor=2, mode="bilinear")
     chroma = torch.where(half_chroma[:, None, None, None], half, full)
     decoded = torch.cat([luma, chroma], 1) - middle
-    rgb = torch.einsum("ij,njhw->nihw", torch.linalg.inv(to_ycbcr), decoded)
+    rgb = torch.einsum("ij,njhw->nihw", to_rgb, decoded)
     return to_grey_levels(rgb[:, :, :height, :width])
 
 
@@ -197,10 +198,7 @@ def _tables(quality: Tensor) -> tuple[Tensor, Tensor]:
     """Quantisation tables by quality, each N x 1 x 8 x 8, as libjpeg scales them."""
     quality = quality.clamp(1, 100).float()
     percent = torch.where(quality < 50, torch.floor(5000 / quality), 200 - 2 * quality)
-    scaled = (
-        torch.from_numpy(table).to(quality.device) * percent[:, None, None, None]
-        for table in (LUMINANCE_TABLE, CHROMINANCE_TABLE)
-    )
+    scaled = (table * percent[:, None, None, None] for table in _tables_at_50(quality.device))
     luminance, chrominance = (torch.floor((s + 50) / 100).clamp(1, 255) for s in scaled)
     return luminance, chrominance
 
@@ -217,6 +215,20 @@ def _quantised(planes: Tensor, table: Tensor) -> Tensor:
     return to_grey_levels(down.T @ coefficients @ across + 128)
 
 
+# What follows is kept: to move it to a GPU in each step would make the host wait there.
+
+
+@functools.lru_cache
+def _colours(device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(one).to(device) for one in (MIDDLE, TO_YCBCR, TO_RGB))
+
+
+@functools.lru_cache
+def _tables_at_50(device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(torch.from_numpy(one).to(device) for one in (LUMINANCE_TABLE, CHROMINANCE_TABLE))
+
+
+@functools.lru_cache
 def _cosines(size: int, device: torch.device) -> Tensor:
     """The cosine transform of each block of a column, size x size."""
     order, place = np.mgrid[:BLOCK, :BLOCK]

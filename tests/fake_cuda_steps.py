@@ -4,7 +4,7 @@ No GPU and no arithmetic, but devices, types and memory order, and whatever make
 a value (item, nonzero) raises. Runs in a process of its own with LD_PRELOAD=fake_cuda.so, and
 prints a line of JSON.
 
-    python tests/fake_cuda_steps.py srresnet|srgan float32|tf32|bf16
+    python tests/fake_cuda_steps.py srresnet|srgan float32|tf32|bf16 bicubic|photo
     python tests/fake_cuda_steps.py norm | upscale
 """
 
@@ -25,8 +25,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from srgan.batch_norm import synchronise_batch_norm
-from srgan.batches import CropSampler
+from srgan.batches import CropSampler, Degradation
 from srgan.distributed import Ranks
 from srgan.evaluation import upscale_with
 from srgan.losses import VggContent
@@ -51,6 +50,8 @@ class Watch(TorchDispatchMode):
         super().__init__()
         self.kernels: collections.Counter[str] = collections.Counter()
         self.mixed: list[str] = []
+        self.blocking: list[str] = []
+        self.sent: set[str] = set()
         self.reordered: list[str] = []
         self.searching: set[bool] = set()
         self.tf32: set[bool] = set()
@@ -60,8 +61,11 @@ class Watch(TorchDispatchMode):
         name = str(func)
         inputs = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         outputs = [one for one in tree_leaves(results) if isinstance(one, torch.Tensor)]
-        if len({one.device for one in inputs + outputs if one.dim()}) > 1:
+        if len({one.device for one in inputs + outputs}) > 1:
             self.mixed.append(name)
+            self.sent |= {str(one.dtype) for one in inputs if one.device.type == "cpu"}
+            # A copy that blocks waits for all that the GPU has still to do.
+            self.blocking += [name] * (not kwargs or not kwargs.get("non_blocking"))
         if name.startswith("aten.convolution"):
             self.searching.add(torch.backends.cudnn.benchmark)
             self.tf32.add(torch.backends.cudnn.allow_tf32)
@@ -100,11 +104,12 @@ def _to(
     return module
 
 
-def step(phase_name: str, precision: str) -> dict[str, Any]:
+def step(phase_name: str, precision: str, degradation: Degradation) -> dict[str, Any]:
     """The second step of a phase."""
     options = Recipe(content="vgg22", precision=precision)
     ranks = Ranks(0, 1, DEVICE, "none")
-    sampler = CropSampler([np.zeros((100, 120, 3), np.uint8)], 96, 16, 0, DEVICE)
+    image = np.zeros((100, 120, 3), np.uint8)
+    sampler = CropSampler([image], 96, 16, 0, DEVICE, degradation=degradation)
     phase: Phase
     if phase_name == "srresnet":
         phase = SrresnetPhase(options, ranks, None)
@@ -123,6 +128,7 @@ def step(phase_name: str, precision: str) -> dict[str, Any]:
     return {
         "kernels": sum(watch.kernels.values()),
         "mixed devices": watch.mixed,
+        "blocking": watch.blocking,
         "reordered": watch.reordered,
         # cuDNN's search for the fastest way belongs to steps, whose shapes are always the same.
         "searching": [*watch.searching, torch.backends.cudnn.benchmark],
@@ -148,8 +154,8 @@ def norm() -> dict[str, Any]:
     dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
-        layer = torch.nn.Sequential(torch.nn.BatchNorm2d(8)).to(DEVICE).train()
-        layer = synchronise_batch_norm(layer)
+        layer = Ranks(0, 2, DEVICE, "nccl").prepare(torch.nn.Sequential(torch.nn.BatchNorm2d(8)))
+        layer.train()
         inputs = torch.empty(4, 8, 6, 6, device=DEVICE, dtype=dtype).requires_grad_()
         with Watch() as watch:
             outputs = layer(inputs)
@@ -179,7 +185,7 @@ def upscale() -> dict[str, Any]:
                 np.zeros((1, 70, 40, 3), np.uint8), Box(0, 0, 40, 70)
             )
             upscale_with(network, DEVICE)(np.zeros((12, 16, 3), np.uint8))
-        found[model] = {"travels": sorted(set(watch.mixed)), "fetched": sorted(set(fetched))}
+        found[model] = {"sent": sorted(watch.sent), "fetched": sorted(set(fetched))}
     return found
 
 

@@ -46,18 +46,26 @@ def on_fake_cuda(tmp_path_factory: pytest.TempPathFactory) -> Steps:
 
 
 @pytest.mark.parametrize(
-    ("phase", "most_kernels", "precision"),
+    ("phase", "most_kernels", "precision", "degradation", "travels"),
     [
-        *(("srresnet", 460, "float32"), ("srresnet", 460, "tf32"), ("srresnet", 460, "bf16")),
-        *(("srgan", 820, "float32"), ("srgan", 820, "bf16")),
+        # The places of the crops, 24 bytes each, are all that travels to the GPU in a step, but
+        # for the strengths of a degradation and its noise.
+        *(("srresnet", 460, precision, "bicubic", 1) for precision in ("float32", "tf32", "bf16")),
+        ("srresnet", 480, "float32", "photo", 11),
+        *(("srgan", 820, precision, "bicubic", 1) for precision in ("float32", "bf16")),
     ],
 )
 def test_a_step_stays_on_the_gpu(
-    on_fake_cuda: Steps, phase: str, most_kernels: int, precision: str
+    on_fake_cuda: Steps,
+    phase: str,
+    most_kernels: int,
+    precision: str,
+    degradation: str,
+    travels: int,
 ) -> None:
-    found = on_fake_cuda(phase, precision)
-    # The places of the crops, 24 bytes each, are all that travels to the GPU in a step.
-    assert found["mixed devices"] == ["aten._to_copy.default"]
+    found = on_fake_cuda(phase, precision, degradation)
+    assert found["mixed devices"] == travels * ["aten._to_copy.default"]
+    assert found["blocking"] == []
     assert found["off the GPU"] == found["in another order"] == 0
     assert found["terms"] == ["cuda:0 torch.float32"]
     assert found["kernels"] <= most_kernels
@@ -74,6 +82,5 @@ def test_batch_normalisation_over_ranks_waits_for_nothing(on_fake_cuda: Steps) -
 
 def test_pictures_travel_as_bytes_in_both_directions(on_fake_cuda: Steps) -> None:
     for model, of in on_fake_cuda("upscale").items():
-        # Under inference_mode the copies bear the names that Python gives them.
-        assert of["travels"] == ["aten.to.device", "aten.to.dtype_layout"], model
+        assert of["sent"] == ["torch.uint8"], model
         assert of["fetched"] == ["cuda:0 torch.uint8"], model
