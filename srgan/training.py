@@ -24,6 +24,7 @@ from torch import nn
 
 from srgan.batches import CropSampler
 from srgan.checkpoint import TrainingState, decode
+from srgan.compiling import prepare_compiling
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, failing_together, joined_ranks
 from srgan.errors import DivergedError, MissingDataError, OptionsError
@@ -75,7 +76,8 @@ def train(
     Raises:
         OptionsError: the options fit neither the number of ranks nor the run folder.
         MissingDataError, BadDataError: unusable images, VGG weights or initial generator.
-        UnavailableError: no VGG weights; a GPU that torch cannot use, or with too little memory.
+        UnavailableError: no VGG weights, or no compiler; a GPU that torch cannot use, or with too
+            little memory.
         DivergedError: a loss is not finite, with a lower learning rate as well.
         WriteError: the run folder cannot be written.
     """
@@ -95,6 +97,8 @@ def train(
         # Whatever may be missing is asked for here, before hours are spent.
         with failing_together(ranks):
             check_gpu(ranks.device, options)
+            if options.compile:
+                prepare_compiling()
             images, skipped = read_images(
                 data_folder, options.crop_size, skip_bad=options.skip_bad, advice=SKIP_BAD
             )

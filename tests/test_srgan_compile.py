@@ -1,5 +1,9 @@
-"""torch.compile on two ranks: few graphs, made once, that compute what eager steps do."""
+"""torch.compile: what it asks of a machine, and that steps are few graphs, made once, that compute
+what eager ones do."""
 
+import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,14 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from srgan_ranks import run_ranks
 
 from srgan.batches import CropSampler
 from srgan.distributed import Ranks, joined_ranks
+from srgan.errors import MissingDataError, UnavailableError
 from srgan.losses import MseContent, VggContent
 from srgan.measurement import count_flops, waiting_share
 from srgan.phases import Phase, SrganPhase, SrresnetPhase
 from srgan.recipe import PhaseName, Recipe
+from srgan.training import train
 from srgan.vgg import VggFeatures
 
 # Phase, content loss, and the graphs of all until then.
@@ -23,6 +30,41 @@ CASES: tuple[tuple[PhaseName, str, int], ...] = (
     ("srgan", "mse", 3),
     ("srgan", "vgg22", 4),
 )
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_cache_that_a_killed_run_left_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading half a library would end the process by a signal."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    for folder in ("ab", "locks"):
+        (tmp_path / folder).mkdir()
+    libraries = [tmp_path / "ab" / f"{name}.main.so" for name in ("whole", "half", "empty", "busy")]
+    whole, half, empty, busy = libraries
+    for path in libraries:
+        command = ["g++", "-shared", "-fPIC", "-x", "c++", "-", "-o", str(path)]
+        subprocess.run(command, input=b"int one() { return 1; }", check=True)
+    size = whole.stat().st_size
+    for path, length in (half, size - 1), (empty, 0), (busy, size // 2):
+        os.truncate(path, length)
+    with (
+        # As the process that is writing it has.
+        FileLock(tmp_path / "locks" / "busy.lock"),
+        pytest.raises(MissingDataError),
+    ):
+        train(Recipe(compile=True), str(tmp_path / "nothing"), {}, str(tmp_path / "run"))
+    assert [path for path in libraries if path.exists()] == [whole, busy]
+
+
+def test_compiling_without_a_compiler_is_said_before_the_training(tmp_path: Path) -> None:
+    import torch._inductor.config
+
+    with (
+        torch._inductor.config.patch({"cpp.cxx": (None, str(tmp_path / "nothing"))}),
+        pytest.raises(UnavailableError, match="--compile finds no C.. compiler"),
+    ):
+        train(Recipe(compile=True), str(tmp_path / "nothing"), {}, str(tmp_path / "run"))
 
 
 class Steps(NamedTuple):
