@@ -186,24 +186,36 @@ def _score(
     weights: bytes | None,
     jpeg_quality: int | None,
 ) -> Iterator[Any]:
-    # Runs on an executor.
+    """Runs on an executor; a GPU that cannot be used is a value.
+
+    Spark would try an exception four times, and lose its exit code.
+    """
+    from srgan import errors
+
+    try:
+        yield from _scores(part, local, models, weights, jpeg_quality)
+    except (UnavailableError, errors.UnavailableError) as error:
+        yield UnavailableError(str(error))
+
+
+def _scores(
+    part: Iterator[Any],
+    local: int,
+    models: Mapping[str, bytes],
+    weights: bytes | None,
+    jpeg_quality: int | None,
+) -> Iterator[Any]:
     import torch
     from PIL import Image
 
     from srgan.comparison import comparison, most_detailed, png
     from srgan.evaluation import Upscale, bicubic, evaluate_image, upscale_with
+    from srgan.gpu import usable_device
     from srgan.lpips import decode_lpips
     from srgan.upscaling.networks import decode_network
 
     torch.set_num_threads(1)
-    device = torch.device(task_device(local))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        # A value, since Spark would try an exception four times, and lose its exit code.
-        yield UnavailableError(
-            f"Spark gave {device}, but torch sees no GPU there; install its CUDA build, or take a "
-            "profile without GPUs"
-        )
-        return
+    device = usable_device(task_device(local))
     methods: dict[str, Upscale] = {BICUBIC: bicubic}
     for name, data in models.items():
         network = decode_network(data, name).network.to(device)

@@ -35,11 +35,7 @@ from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.spark import (
-    TASKS_A_GPU,
-    huge_page_properties,
-    task_gpus,
-)
+from jobs.runtime.spark import huge_page_properties, task_gpus
 from jobs.runtime.text import in_one_line
 
 if TYPE_CHECKING:
@@ -178,7 +174,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
         works: list[Any] = []
         seconds = 0.0
         if waiting:
-            properties, local = task_gpus(run.cluster, options.device, TASKS_A_GPU)
+            properties, local = task_gpus(run.cluster, options.device)
             task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
             tools = worker.Tools(
                 model,
@@ -286,9 +282,8 @@ def _upscale(
 
     def do(piece: Any) -> Any:
         # Runs on an executor.
-        outcome = worker.attempt(
-            piece.entry.name, worker.do, piece, shared.value, task_device(local)
-        )
+        name, tools = piece.entry.name, shared.value
+        outcome = worker.attempt(name, lambda: worker.do(piece, tools, task_device(local)))
         return outcome._replace(value=(piece.pixels, outcome.value))
 
     run_on_executors(

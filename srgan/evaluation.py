@@ -3,6 +3,7 @@
 Pure functions of one image each, so that whoever calls may spread them over machines.
 """
 
+import contextlib
 import io
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -99,7 +100,11 @@ def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:
 def upscale_with(network: nn.Module, device: torch.device | str = "cpu") -> Upscale:
     """An upscale by 4 with a network that lies on the device; sets it to evaluation mode.
 
-    What is larger than a tile of upscaling goes through it in tiles, which is faster.
+    What is larger than a tile of upscaling goes through it in tiles, which is faster; so does what
+    a GPU's memory, which other tasks share, is too small for.
+
+    Raises:
+        UnavailableError: when called; the memory is too small for the least tile.
     """
     network.eval()
     tiles = Upscaler(network, torch.device(device), LARGEST_SIDE**2)
@@ -107,8 +112,12 @@ def upscale_with(network: nn.Module, device: torch.device | str = "cpu") -> Upsc
     @torch.inference_mode()
     def upscale(low: np.ndarray) -> np.ndarray:
         height, width = low.shape[:2]
-        if max(height, width) > LARGEST_SIDE:
-            return tiles.upscale(low[None], Box(0, 0, width, height))[0]
+        if max(height, width) <= LARGEST_SIDE:
+            with contextlib.suppress(torch.OutOfMemoryError):
+                return whole(low)
+        return tiles.upscale(low[None], Box(0, 0, width, height))[0]
+
+    def whole(low: np.ndarray) -> np.ndarray:
         batch = torch.tensor(low, device=device).permute(2, 0, 1)[None].float() / 255
         with convolutions("float32"):
             high = network(batch)[0].float()

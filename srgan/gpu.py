@@ -41,6 +41,26 @@ def check_gpu(device: torch.device, options: Recipe) -> None:
         )
 
 
+def usable_device(name: str) -> torch.device:
+    """The device of a name such as "cpu" or "cuda:0".
+
+    Raises:
+        UnavailableError: torch does not see that GPU.
+    """
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UnavailableError(
+            f"Spark gave {name}, but torch sees no GPU there; install its CUDA build, or take a "
+            "profile without GPUs"
+        )
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise UnavailableError(
+            f"Spark gave {name}, but torch sees {torch.cuda.device_count()} GPUs there; does the "
+            "Worker's CUDA_VISIBLE_DEVICES hide it?"
+        )
+    return device
+
+
 @contextlib.contextmanager
 def convolutions(precision: Precision, same_shapes: bool = False) -> Iterator[None]:
     """Let a GPU's convolutions of float32 compute in it, or where the precision says so in TF32.

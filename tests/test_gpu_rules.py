@@ -12,6 +12,8 @@ from unittest import mock
 
 import pytest
 
+from jobs import train_srgan
+from jobs.evaluate_srgan import _score
 from jobs.runtime.cluster.master import check_room
 from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE
 from jobs.runtime.cluster.workers_file import read_workers
@@ -19,7 +21,7 @@ from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.gpu import device_of, local_gpus, rank_environment, task_device
 from jobs.runtime.profile import Cluster
 from jobs.runtime.ranks import _reason, plan_launch
-from jobs.runtime.spark import gpu_task_properties, local_gpu_properties
+from jobs.runtime.spark import local_gpu_properties, task_gpus
 
 DISCOVER = Path(__file__).resolve().parents[1] / "scripts" / "discover_gpus.sh"
 
@@ -112,6 +114,25 @@ def test_local_mode_trains_on_the_gpus_of_this_machine() -> None:
         plan_launch(cluster, 3, local_gpus=2)
 
 
+def test_a_training_looks_for_the_gpus_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    started: list[dict[str, str]] = []
+
+    def start_spark(properties: dict[str, str]) -> None:
+        started.append(properties)
+        raise UnavailableError("far enough")
+
+    for device, cores in ("auto", "8"), ("cpu", "1"):
+        options = train_srgan.Options(data="data", phase="srresnet", device=device)
+        run = SimpleNamespace(
+            options=options, cluster=Cluster("local[16]", 1, 16, "1g"), start_spark=start_spark
+        )
+        with pytest.raises(UnavailableError, match="far enough"):
+            train_srgan.work(run)  # type: ignore[arg-type]
+        assert started[-1]["spark.task.cpus"] == cores
+
+
 def test_tasks_of_local_mode_take_the_gpus_of_this_machine(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +155,17 @@ def test_tasks_of_local_mode_take_the_gpus_of_this_machine(
     [(4, 1, "0.2500", "1"), (12, 1, "0.2500", "3"), (3, 2, "1", "1"), (6, 2, "0.3333", "1")],
 )
 def test_tasks_share_a_gpu(cores: int, gpus: int, amount: str, task_cores: str) -> None:
-    properties = gpu_task_properties(Cluster("spark://h:7077", 1, cores, "1g", gpus=gpus), 4)
+    cluster = Cluster("spark://h:7077", 1, cores, "1g", gpus=gpus)
+    properties, _ = task_gpus(cluster, "auto")
     assert properties["spark.task.resource.gpu.amount"] == amount
     assert properties["spark.task.cpus"] == task_cores
+    assert properties["spark.executorEnv.CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_an_image_that_cannot_be_judged_on_its_gpu_gives_an_error_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Spark would try an exception again, and lose its exit code."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    [found] = _score(iter(()), 1, {}, None, None)
+    assert isinstance(found, UnavailableError) and "Spark gave cuda:0" in str(found)

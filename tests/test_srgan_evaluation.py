@@ -12,6 +12,7 @@ from srgan.comparison import comparison, contact_sheet, most_detailed, png
 from srgan.evaluation import bicubic, evaluate, evaluate_image, upscale_with
 from srgan.image_folder import NamedImage
 from srgan.models import Bicubic, build_model
+from srgan.upscaling.tiles import LARGEST_SIDE
 
 
 def test_original_is_cropped_to_whole_fours_at_right_and_bottom():
@@ -53,7 +54,10 @@ def test_large_image_goes_through_the_network_in_tiles_unseen():
     with torch.inference_mode():
         whole = network(torch.from_numpy(low).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0)
     expected = ((whole + 1) * 127.5).round().clamp(0, 255).numpy()
+    sides: list[int] = []
+    network.register_forward_pre_hook(lambda _, inputs: sides.extend(inputs[0].shape[2:]))
     assert np.abs(upscale_with(network)(low) - expected).max() <= 1
+    assert max(sides) <= LARGEST_SIDE
 
 
 def test_small_image_may_pass_through_a_jpeg_file():

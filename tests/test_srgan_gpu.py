@@ -1,6 +1,7 @@
 """What GPUs ask of networks, checkpoints and upscaling, on machines without any."""
 
 import copy
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,14 @@ from torch import nn
 
 from srgan import errors
 from srgan.batches import CropSampler
-from srgan.distributed import Ranks
+from srgan.distributed import Ranks, joined_ranks
+from srgan.evaluation import upscale_with
 from srgan.gpu import check_gpu, describe_gpu, explaining_memory
-from srgan.phases import Phase, SrresnetPhase
+from srgan.losses import MseContent
+from srgan.phases import Phase, SrganPhase, SrresnetPhase
 from srgan.recipe import Recipe
 from srgan.sub_pixel import pixel_shuffle, shuffle_nhwc
+from srgan.training import train
 from srgan.upscaling.networks import UpscalingNetwork
 from srgan.upscaling.tiles import Box, Upscaler
 from srgan.upscaling.worker import Tools
@@ -77,13 +81,40 @@ def test_memory_that_is_too_small_is_said_with_ways_out() -> None:
     assert caught.value.exit_code == 69
 
 
+def test_a_training_judges_its_card_and_explains_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first thing that happens on a GPU is the judgement, which here finds no memory left."""
+    monkeypatch.setattr("srgan.training.check_gpu", mock.Mock(side_effect=torch.OutOfMemoryError))
+    with pytest.raises(errors.UnavailableError, match="give a smaller --batch-size"):
+        train(SMALL, str(tmp_path / "nothing"), {}, str(tmp_path / "run"))
+
+
+def test_ranks_on_gpus_meet_on_the_network_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """nccl is told its GPU, so it connects at once, and the whole name of an interface."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
+    meeting = mock.Mock(side_effect=ConnectionError)
+    monkeypatch.setattr("torch.distributed.init_process_group", meeting)
+    launched = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}
+    with mock.patch.dict(os.environ, launched):
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.pop(name, None)
+        with pytest.raises(ConnectionError), joined_ranks():
+            pass
+        assert os.environ["NCCL_SOCKET_IFNAME"] == f"={os.environ['GLOO_SOCKET_IFNAME']}" != "="
+    assert meeting.call_args.args == ("nccl",)
+    assert meeting.call_args.kwargs["device_id"] == GPU
+
+
 def test_building_networks_touches_no_gpu() -> None:
     """B9."""
     touched: list[object] = []
     with ExitStack() as stack:
         stack.enter_context(mock.patch("torch.cuda.device_count", lambda: 4))
         stack.enter_context(mock.patch("torch.cuda.get_rng_state", touched.append))
-        SrresnetPhase(SMALL, ALONE, None)
+        SrganPhase(SMALL, ALONE, None, MseContent())
     assert touched == []
 
 
@@ -167,6 +198,9 @@ def test_upscaling_takes_smaller_tiles_where_memory_is_too_small() -> None:
     found = upscaler.upscale(pixels, Box(0, 0, 80, 90))
     assert np.array_equal(found, pixels.repeat(4, 1).repeat(4, 2))
     assert sizes[-1] <= upscaler.pixels == 60 * 60
+    # Evaluation would take it as a whole.
+    Network.limit = 64 * 64
+    assert np.array_equal(upscale_with(Network())(pixels[0]), found[0])
     Network.limit = 0
     with pytest.raises(errors.UnavailableError, match="too small for a tile of"):
         upscaler.upscale(pixels, Box(0, 0, 80, 90))

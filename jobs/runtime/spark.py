@@ -104,19 +104,18 @@ TASKS_A_GPU = 4
 """Pictures are read and encoded on cores, for several times as long as a GPU computes on them."""
 
 
-def task_gpus(cluster: Cluster, device: str, tasks_a_gpu: int = 1) -> tuple[dict[str, str], int]:
-    """What tasks that compute on GPUs, where there are any, need.
+def task_gpus(cluster: Cluster, device: str) -> tuple[dict[str, str], int]:
+    """What tasks that compute on pictures need where there are GPUs, which several share.
 
     Args:
         cluster: of the profile.
         device: what --device says.
-        tasks_a_gpu: see gpu_task_properties.
 
     Returns:
         Spark's properties, and what task_device is to be told.
     """
     if cluster.gpus:
-        return gpu_task_properties(cluster, tasks_a_gpu), 0
+        return gpu_task_properties(cluster, TASKS_A_GPU), 0
     local = local_gpus(cluster, device)
     return (local_gpu_properties(cluster, local) if local else {}), local
 

@@ -17,7 +17,8 @@ import torch
 from fsspec.implementations.local import LocalFileSystem
 
 from srgan import storage
-from srgan.errors import BadDataError, MissingDataError, UnavailableError
+from srgan.errors import BadDataError, MissingDataError
+from srgan.gpu import usable_device
 from srgan.upscaling import images
 from srgan.upscaling.films.joining import Joined, join_segments
 from srgan.upscaling.films.planning import plan_film
@@ -55,19 +56,10 @@ class Tools:
             OptionsError: memory_mb is too little for it.
             UnavailableError: torch cannot use that device.
         """
-        if device != "cpu" and not torch.cuda.is_available():
-            raise UnavailableError(
-                f"Spark gave {device}, but torch sees no GPU there; install its CUDA build, or "
-                "take a profile without GPUs"
-            )
-        if device != "cpu" and torch.device(device).index >= torch.cuda.device_count():
-            raise UnavailableError(
-                f"Spark gave {device}, but torch sees {torch.cuda.device_count()} GPUs there; does "
-                "the Worker's CUDA_VISIBLE_DEVICES hide it?"
-            )
+        place = usable_device(device)
         torch.set_num_threads(self.threads)
         network = decode_network(self.model, "the model")
-        return Upscaler.of(network, torch.device(device), self.memory_mb)
+        return Upscaler.of(network, place, self.memory_mb)
 
 
 class Outcome(NamedTuple):
