@@ -26,14 +26,7 @@ Weights = Mapping[str, Tensor]
 
 
 class Phase(ABC):
-    """What both phases share: the generator, its moving average, precision and state.
-
-    Attributes:
-        options: the recipe.
-        networks: by name, each as it is trained.
-        parallel_networks: the same, whose gradients are the mean over ranks.
-        average: the generator's moving average.
-    """
+    """What both phases share: the generator, its moving average, precision and state."""
 
     name: PhaseName
 
@@ -46,6 +39,7 @@ class Phase(ABC):
         )
         self.networks: dict[str, nn.Module] = {}
         self.parallel_networks: dict[str, nn.Module] = {}
+        """The same, whose gradients are the mean over ranks."""
         self._optimisers: dict[str, torch.optim.Adam] = {}
 
         with torch.random.fork_rng(devices=[]):
