@@ -122,4 +122,4 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("evaluate_lenet", __doc__ or "", Options, work, summary))
+    sys.exit(run_job("evaluate_lenet", Options, work, summary))

@@ -285,4 +285,4 @@ def _in_words(values: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("evaluate_srgan", __doc__ or "", Options, work, summary))
+    sys.exit(run_job("evaluate_srgan", Options, work, summary))

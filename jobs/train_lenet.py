@@ -67,12 +67,14 @@ def work(run: Run[Options]) -> dict[str, Any]:
         run.stop.check()
 
     with run.executors() as executors, run.stop.gently():
+        train_records, test_records = records.result()
         trainer = Trainer(
             context,
             options,
-            *records.result(),
-            run.folder.path,
-            Callbacks(
+            train_records,
+            test_records,
+            run_folder=run.folder.path,
+            callbacks=Callbacks(
                 progress=progress.update,
                 saved=saved,
                 recover=executors.recover,
@@ -126,4 +128,4 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("train_lenet", __doc__ or "", Options, work, summary))
+    sys.exit(run_job("train_lenet", Options, work, summary))

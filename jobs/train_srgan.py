@@ -195,4 +195,4 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("train_srgan", __doc__ or "", Options, work, summary, workers_write=True))
+    sys.exit(run_job("train_srgan", Options, work, summary, workers_write=True))

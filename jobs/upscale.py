@@ -189,7 +189,13 @@ def work(run: Run[Options]) -> dict[str, Any]:
             begin = time.monotonic()
             work_folder = f"{output}/{WORK_FOLDER}"
             works, unchanged = _upscale(
-                context, tools, local, waiting, work_folder, manifest, findings
+                context,
+                tools=tools,
+                local=local,
+                entries=waiting,
+                work_folder=work_folder,
+                manifest=manifest,
+                findings=findings,
             )
             done_before += unchanged
             seconds = time.monotonic() - begin
@@ -361,4 +367,4 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_job("upscale", __doc__ or "", Options, work, summary, looks_again=True))
+    sys.exit(run_job("upscale", Options, work, summary, looks_again=True))

@@ -160,7 +160,11 @@ class Optimizer:
         recipe = self._recipe
         if self._has_velocity:
             method = fused.momentum(
-                recipe, factor, self._iterations, position.iteration, position.velocity
+                recipe,
+                factor=factor,
+                iterations=self._iterations,
+                done=position.iteration,
+                velocity=position.velocity,
             )
         else:
             method = SGD(

@@ -66,10 +66,10 @@ def labelled_row(panels: Sequence[tuple[str, Image.Image]], heading: str = "") -
     row = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(row)
     if heading:
-        _write(draw, heading, MARGIN, LABEL_HEIGHT / 2, width - 2 * MARGIN)
+        _write(draw, heading, MARGIN, LABEL_HEIGHT / 2, width=width - 2 * MARGIN)
     left = MARGIN
     for label, picture in panels:
-        _write(draw, label, left, labels_top + LABEL_HEIGHT / 2, picture.width)
+        _write(draw, label, left, labels_top + LABEL_HEIGHT / 2, width=picture.width)
         row.paste(picture, (left, top))
         left += picture.width + MARGIN
     return row

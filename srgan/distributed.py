@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -100,13 +100,15 @@ def joined_ranks() -> Iterator[Ranks]:
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         torch.cuda.set_device(device)
+    ranks = Ranks(rank, world_size, device, backend="none")
     if world_size == 1:
-        yield Ranks(rank, world_size, device, "none")
+        yield ranks
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
+    ranks = replace(ranks, backend=backend)
     if dist.is_initialized():
         # Whoever joined them will also leave them.
-        yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
+        yield _with_shared_memory(ranks)
         return
     _choose_network()
     # nccl then connects here, where an error is understood, and not in some later step.
@@ -114,7 +116,7 @@ def joined_ranks() -> Iterator[Ranks]:
         backend, timeout=LONGEST_WAIT, device_id=device if device.type == "cuda" else None
     )
     try:
-        yield Ranks(rank, world_size, device, backend, _shared(rank, world_size, backend))
+        yield _with_shared_memory(ranks)
     finally:
         # gloo's threads need the interpreter's lock to let go of the tensors they have exchanged,
         # and the group's destructor waits for these threads with the lock held: a deadlock,
@@ -123,8 +125,10 @@ def joined_ranks() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def _shared(rank: int, world_size: int, backend: str) -> SharedSums | None:
-    return open_shared_sums(rank, world_size, LONGEST_WAIT) if backend == "gloo" else None
+def _with_shared_memory(ranks: Ranks) -> Ranks:
+    if ranks.backend != "gloo":
+        return ranks
+    return replace(ranks, shared=open_shared_sums(ranks.rank, ranks.world_size, LONGEST_WAIT))
 
 
 def _choose_network() -> None:

@@ -60,7 +60,13 @@ def evaluate_image(
     if jpeg_quality is not None:
         low = compressed(low, jpeg_quality)
     upscaled = upscale(low)
-    return ImageResult(image.name, original, low, upscaled, score(upscaled, original, lpips))
+    return ImageResult(
+        name=image.name,
+        original=original,
+        low=low,
+        upscaled=upscaled,
+        scores=score(upscaled, original, lpips),
+    )
 
 
 def evaluate(images: Iterable[NamedImage], upscale: Upscale) -> dict[str, Scores]:

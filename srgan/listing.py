@@ -62,15 +62,15 @@ class Unusable(NamedTuple):
 class Listing(NamedTuple):
     """What a folder holds."""
 
-    files: Sequence[File]
+    files: Sequence[File] = ()
     """In natural order: im_2 before im_10."""
-    unusable: Sequence[Unusable]
+    unusable: Sequence[Unusable] = ()
     """What is no regular file, and folders that may not be read."""
-    folders: Sequence[str]
+    folders: Sequence[str] = ()
     """Names of the folders below it, as far as they were looked into."""
-    left_out: Sequence[Unusable]
+    left_out: Sequence[Unusable] = ()
     """Linked folders that are in the list by another name anyway, or lead back."""
-    roots: Sequence[str]
+    roots: Sequence[str] = ()
     """Where the files really lie: the folder, and what linked folders lead to."""
 
 
@@ -236,7 +236,13 @@ class _Found:
     def listing(self) -> Listing:
         """Everything."""
         files = sorted(self._files, key=lambda file: natural_order(file.name))
-        return Listing(files, self._unusable, self._folders, self._left_out, self._roots)
+        return Listing(
+            files=files,
+            unusable=self._unusable,
+            folders=self._folders,
+            left_out=self._left_out,
+            roots=self._roots,
+        )
 
     def _is_new(self, name: str, folder: str, is_link: bool) -> bool:
         real = os.path.realpath(folder)

@@ -176,9 +176,19 @@ class PhaseLoop:
             },
         }
         events.add_scalars(curves, self._earlier_steps + done)
+        self._tell(done)
+
+    def _tell(self, done: int, scores: dict[str, dict[str, float | None]] | None = None) -> None:
         if self._setup.progress is not None:
             self._setup.progress(
-                Progress(self._phase.name, done, self._steps, losses, crops_per_second)
+                Progress(
+                    phase=self._phase.name,
+                    step=done,
+                    steps=self._steps,
+                    losses=self._last_losses,
+                    crops_per_second=self._rate,
+                    scores=scores,
+                )
             )
 
     def _check(self, step: int, losses: Sequence[float]) -> None:
@@ -200,10 +210,10 @@ class PhaseLoop:
         upscale = upscale_with(self._phase.average.network, self._setup.ranks.device)
         validation = validate(
             self._setup.test_sets,
-            upscale,
-            self._setup.ranks,
-            self._setup.options.pictures,
-            self._setup.lpips,
+            upscale=upscale,
+            ranks=self._setup.ranks,
+            examples=self._setup.options.pictures,
+            lpips=self._setup.lpips,
         )
         name = self._phase.name
         found = validation.best(name)
@@ -214,11 +224,11 @@ class PhaseLoop:
         if folder is not None:
             scores = {of: one._asdict() for of, one in validation.means.items()}
             logger.info("%s step %d: %s", name, done, scores)
-            if self._setup.progress is not None:
-                losses = self._last_losses
-                self._setup.progress(Progress(name, done, self._steps, losses, self._rate, scores))
+            self._tell(done, scores)
             events_step = self._earlier_steps + done
-            folder.save_validation(self._phase, done, events_step, validation, self._setup.lpips)
+            folder.save_validation(
+                self._phase, done, events_step, validation, lpips=self._setup.lpips
+            )
             if best:
                 folder.save_model(self._phase, done, validation.first, best=True)
             if done == self._steps:

@@ -50,11 +50,11 @@ def score(image: np.ndarray, original: np.ndarray, lpips: Lpips | None = None) -
     image, original = image[inner, inner], original[inner, inner]
     image_y, original_y = luminance(image), luminance(original)
     return Scores(
-        psnr(image_y, original_y),
-        ssim(image_y, original_y),
-        psnr(image, original),
-        ssim(image, original),
-        distance,
+        psnr_y=psnr(image_y, original_y),
+        ssim_y=ssim(image_y, original_y),
+        psnr_rgb=psnr(image, original),
+        ssim_rgb=ssim(image, original),
+        lpips=distance,
     )
 
 

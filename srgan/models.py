@@ -46,7 +46,13 @@ def build_model(
         return Generator(residual_blocks, channels, bicubic_skip, even_sub_pixels)
     skip = Bicubic() if bicubic_skip else None
     if model == "edsr":
-        return Edsr(residual_blocks, channels, skip, even_sub_pixels, for_training)
+        return Edsr(
+            residual_blocks=residual_blocks,
+            channels=channels,
+            skip=skip,
+            even_sub_pixels=even_sub_pixels,
+            for_training=for_training,
+        )
     if model == "span":
         return Span(channels, skip, even_sub_pixels, for_training)
     if model == "dcgan":

@@ -46,10 +46,10 @@ class Phase(ABC):
             torch.manual_seed(options.seed)
             generator = build_model(
                 options.model,
-                options.residual_blocks,
-                options.channels,
-                options.bicubic_skip,
-                options.even_sub_pixels,
+                residual_blocks=options.residual_blocks,
+                channels=options.channels,
+                bicubic_skip=options.bicubic_skip,
+                even_sub_pixels=options.even_sub_pixels,
                 for_training=True,
             )
         if weights is not None:

@@ -113,18 +113,26 @@ def train(
         start = _starting_point(options, folder, ranks, fresh)
 
         sampler = CropSampler(
-            [image.pixels for image in images],
-            options.crop_size,
-            options.batch_size,
-            options.seed,
-            ranks.device,
-            ranks.rank,
-            ranks.world_size,
-            options.channels_last,
-            options.degradation,
+            images=[image.pixels for image in images],
+            crop_size=options.crop_size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            device=ranks.device,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            channels_last=options.channels_last,
+            degradation=options.degradation,
         )
         setup = TrainingSetup(
-            options, ranks, sampler, len(images), tests, folder, progress, stop, lpips
+            options=options,
+            ranks=ranks,
+            sampler=sampler,
+            images=len(images),
+            test_sets=tests,
+            folder=folder,
+            progress=progress,
+            stop=stop,
+            lpips=lpips,
         )
         try:
             outcomes, phase = _run_from(start, setup, content)

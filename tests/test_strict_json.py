@@ -89,7 +89,7 @@ def work(run):
 def summary(metrics):
     return [("loss", number(metrics["loss"], ".2f")), ("file", metrics["file"])]
 
-sys.exit(run_job("nothing", "Nothing.", Options, work, summary))
+sys.exit(run_job("nothing", Options, work, summary))
 """
 
 

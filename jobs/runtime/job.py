@@ -103,11 +103,10 @@ class Run(Generic[OptionsType]):
 
 def run_job(
     name: str,
-    description: str,
     options_type: type[OptionsType],
     work: Callable[[Run[OptionsType]], dict[str, Any]],
     summary: Callable[[Mapping[str, Any]], Sequence[tuple[str, str]]],
-    argv: Sequence[str] | None = None,
+    *,
     workers_write: bool = False,
     looks_again: bool = False,
 ) -> int:
@@ -115,28 +114,35 @@ def run_job(
 
     Args:
         name: the job's name; its run folders lie under runs/NAME.
-        description: the text of --help.
         options_type: the job's options.
-        work: does the work and returns the metrics for result.json.
+        work: does the work and returns the metrics for result.json; the docstring of its module
+            is the text of --help.
         summary: the lines (label, value) to print when it is done.
-        argv: the command line, without the program's name.
         workers_write: see `RunFolder.open`.
         looks_again: carry out a finished run again, since the work itself finds what is done and
             what has come since.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:]
+    debug = "--debug" in words
     try:
         watch = JvmWatch(name)
-        options = parse_options(
-            options_type, sys.argv[1:] if argv is None else argv, job=name, description=description
-        )
+        description = sys.modules[work.__module__].__doc__ or ""
+        options = parse_options(options_type, words, job=name, description=description)
         folder = RunFolder.open(name, options.run_dir, workers_write=workers_write)
     except Exception as error:
         return _fail(name, error, debug)
     try:
-        return _run(name, options, folder, work, summary, looks_again, watch)
+        return _run(
+            name,
+            options=options,
+            folder=folder,
+            work=work,
+            summary=summary,
+            looks_again=looks_again,
+            watch=watch,
+        )
     except BaseException as error:
         return _fail(name, error, debug)
     finally:

@@ -74,7 +74,7 @@ def read_cluster() -> Cluster:
     memory = conf.get("spark.executor.memory", "1g") or "1g"
     gpus_key = "spark.executor.resource.gpu.amount"
     gpus = _positive_int(conf, gpus_key) if conf.get(gpus_key, "0") != "0" else 0
-    return Cluster(master, executors, cores, memory, gpus)
+    return Cluster(master=master, executors=executors, cores=cores, memory=memory, gpus=gpus)
 
 
 def mebibytes(memory: str) -> int:

@@ -167,7 +167,12 @@ def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 256, 256, 3), dtype=np.uint8)
     crop_size = Recipe().crop_size
     return CropSampler(
-        list(pixels), crop_size, batch_size, 0, ranks.device, channels_last=channels_last
+        images=list(pixels),
+        crop_size=crop_size,
+        batch_size=batch_size,
+        seed=0,
+        device=ranks.device,
+        channels_last=channels_last,
     )
 
 

@@ -107,7 +107,7 @@ def prepare(
     )
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     for number, (_, pixels) in enumerate(tqdm(images, unit="image", disable=None)):
-        _render(folder, study, number, pixels, upscales)
+        _render(folder, study, number, pixels, upscales=upscales)
     study = measure(folder, study, lpips)
     write_study(folder, study)
     return study

@@ -154,7 +154,15 @@ def _judge(own: Sequence[StoredTrial]) -> Rater:
     standing: Standing = "unfinished"
     if len(rated) == len(own) and span is not None and repeat_difference is not None:
         standing = standing_of(span, repeat_difference)
-    return Rater(own[0].rater, own[0].name, len(rated), len(own), span, repeat_difference, standing)
+    return Rater(
+        rater=own[0].rater,
+        name=own[0].name,
+        done=len(rated),
+        total=len(own),
+        span=span,
+        repeat_difference=repeat_difference,
+        standing=standing,
+    )
 
 
 def _table(study: Study, of_raters: Sequence[Sequence[StoredTrial]]) -> np.ndarray:
@@ -176,15 +184,15 @@ def _score(name: str, method: str, ratings: np.ndarray, measured: Sequence[Measu
         margin = stats.t.ppf((1 + CONFIDENCE) / 2, len(means) - 1) * error
         low, high = float(means.mean() - margin), float(means.mean() + margin)
     return Score(
-        name,
-        method,
-        float(means.mean()),
-        low,
-        high,
-        len(means),
-        ratings.size,
-        _mean([one.psnr_y for one in measured]),
-        _mean([one.lpips for one in measured if one.lpips is not None]),
+        set=name,
+        method=method,
+        mos=float(means.mean()),
+        low=low,
+        high=high,
+        raters=len(means),
+        ratings=ratings.size,
+        psnr=_mean([one.psnr_y for one in measured]),
+        lpips=_mean([one.lpips for one in measured if one.lpips is not None]),
     )
 
 
@@ -211,13 +219,13 @@ def _compare(methods: Sequence[str], ratings: np.ndarray) -> list[Comparison]:
             verdict = "better" if mean > 0 else "worse"
         found.append(
             Comparison(
-                methods[first],
-                methods[second],
-                mean,
-                p,
-                adjusted,
-                wilcoxon(difference.ravel()),
-                verdict,
+                first=methods[first],
+                second=methods[second],
+                difference=mean,
+                p=p,
+                p_adjusted=adjusted,
+                p_ratings=wilcoxon(difference.ravel()),
+                verdict=verdict,
             )
         )
     return found

@@ -46,13 +46,19 @@ def run_job(job: NightlyJob, night: Path) -> Outcome:
     """Run a job with its run folder in the night's; its output goes beside it, into NAME.out."""
     words = [*job.command_line(night), "--run-dir", str(night / job.name)]
     submit = ["bash", str(ROOT / "scripts" / "submit.sh"), job.job, "--profile", job.profile]
-    return _run([*submit, "--", *words], job.name, job.job, night, job.time_limit_minutes * 60)
+    return _run(
+        [*submit, "--", *words],
+        name=job.name,
+        job=job.job,
+        night=night,
+        seconds=job.time_limit_minutes * 60,
+    )
 
 
 def fetch(data_set: str, night: Path) -> Outcome:
     """Fetch what is missing of a data set."""
     command = ["python", str(ROOT / "scripts" / "fetch_data.py"), data_set]
-    return _run(command, f"fetch-{data_set}", "fetch_data", night, 3600)
+    return _run(command, name=f"fetch-{data_set}", job="fetch_data", night=night, seconds=3600)
 
 
 def write_night(
@@ -106,7 +112,9 @@ def _run(command: Sequence[str], name: str, job: str, night: Path, seconds: floa
         lines = (night / f"{name}.err").read_text(encoding="utf-8", errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]
         error = said[-1] if said else f"ended with {code} and said nothing"
-    return Outcome(name, job, code, round(time.monotonic() - begin, 1), error)
+    return Outcome(
+        name=name, job=job, code=code, seconds=round(time.monotonic() - begin, 1), error=error
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> tuple[int | None, str | None]:

@@ -48,11 +48,11 @@ def render_page(root: Path) -> str:
         odd=[*odd_nights(root), *odd],
         latest=runs[: -LATEST - 1 : -1],
         history=[
-            (name, title, unit, Markup(line_chart(name, "", unit, series, possible(unit))))
+            (name, title, unit, _chart(name, "", unit, series))
             for name, title, unit, series in content.history(runs)
         ],
         curves=[
-            (name, title, unit, Markup(line_chart(name, x, unit, series, possible(unit))))
+            (name, title, unit, _chart(name, x, unit, series))
             for name, title, x, unit, series in content.learning_curves(runs)
         ],
         failures=[(run, last_lines(run)) for run in content.failures(runs)],
@@ -66,6 +66,10 @@ def render_page(root: Path) -> str:
         cluster=runs[-1].result.get("cluster") if runs else None,
         versions=runs[-1].result.get("versions", {}) if runs else {},
     )
+
+
+def _chart(name: str, x: str, unit: str, series: content.Series) -> Markup:
+    return Markup(line_chart(name, x, unit, series, limits=possible(unit)))
 
 
 def _pictures(run: RecordedRun) -> Sequence[Mapping[str, Any]]:

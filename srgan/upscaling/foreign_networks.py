@@ -98,7 +98,12 @@ def decode_foreign_network(data: bytes, path: str) -> UpscalingNetwork:
         )
     network = ForeignNetwork(descriptor).eval()
     return UpscalingNetwork(
-        network, name, descriptor.scale, MARGIN, _bytes_per_pixel(network, path), False
+        network=network,
+        name=name,
+        scale=descriptor.scale,
+        margin=MARGIN,
+        bytes_per_pixel=_bytes_per_pixel(network, path),
+        near_in_bfloat16=False,
     )
 
 

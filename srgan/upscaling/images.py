@@ -120,7 +120,8 @@ def write_image(
         source: the image file that the pixels come from.
         options: how to write it.
     """
-    _write(path, pyvips.Image.new_from_array(pixels), open_picture(source), source, options)
+    image = pyvips.Image.new_from_array(pixels)
+    _write(path, image, open_picture(source), source, options=options)
 
 
 def write_block(path: Path, pixels: np.ndarray) -> None:
@@ -161,7 +162,7 @@ def join_blocks(
         images, across=across, hspacing=sizes[0][0], vspacing=sizes[0][1]
     )
     whole = joined.crop(0, 0, scale * original.width, scale * original.height)
-    _write(path, whole, picture, source, options)
+    _write(path, whole, picture, source, options=options)
 
 
 def _write(
@@ -172,4 +173,4 @@ def _write(
         picture.image.width, picture.image.height, metadata.orientation in TURNED
     )
     quality = options.quality_in(format_of(path.name), picture.is_lossless)
-    write_picture(path, image, picture, metadata, size, quality)
+    write_picture(path, image, picture, metadata, size=size, quality=quality)

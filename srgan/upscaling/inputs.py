@@ -53,17 +53,22 @@ def find_entries(source: str, output: str, options: OutputOptions = DEFAULTS) ->
         OptionsError: results would overwrite each other or inputs, or become inputs.
     """
     listing = _list(source)
+    known = IMAGE_SUFFIXES | FILM_SUFFIXES
     entries, others = [], []
     for file in listing.files:
-        is_image = _suffix(file.name) in IMAGE_SUFFIXES
-        target = join(output, options.name_of(file.name, is_image))
-        if is_image:
-            entries.append(Entry(file.name, "image", file.path, target, file.version))
-        elif _suffix(file.name) in FILM_SUFFIXES:
-            entries.append(Entry(file.name, "video", file.path, target, file.version))
-        else:
+        if _suffix(file.name) not in known:
             others.append(file.name)
-    known = IMAGE_SUFFIXES | FILM_SUFFIXES
+            continue
+        is_image = _suffix(file.name) in IMAGE_SUFFIXES
+        entries.append(
+            Entry(
+                name=file.name,
+                kind="image" if is_image else "video",
+                source=file.path,
+                target=join(output, options.name_of(file.name, is_image)),
+                version=file.version,
+            )
+        )
     unusable = [one for one in listing.unusable if one.is_folder or _suffix(one.name) in known]
     others += [one.name for one in listing.unusable if one not in unusable]
     if not entries and not unusable:

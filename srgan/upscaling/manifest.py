@@ -88,7 +88,7 @@ class Manifest:
         self._is_written = False
         self._next_write = 0.0
         self._journal: IO[bytes] | None = None
-        there = list_folder(output, everything) if exists(output) else Listing([], [], [], [], [])
+        there = list_folder(output, everything) if exists(output) else Listing()
         self._results = {file.name: file for file in there.files}
         self._folders = frozenset(there.folders)
         self._unreadable = {one.name: one.reason for one in there.unusable if one.is_folder}
@@ -125,7 +125,9 @@ class Manifest:
                 done += 1
             else:
                 waiting.append(replace(entry, digest=record.sha256))
-        return Status(waiting, done, taken_over, blocked, spoilt)
+        return Status(
+            waiting=waiting, done=done, taken_over=taken_over, blocked=blocked, spoilt=spoilt
+        )
 
     def unchanged(self, entry: Entry) -> None:
         """Note that a source has the content that its result was made from."""

@@ -51,12 +51,12 @@ def decode_network(data: bytes, path: str) -> UpscalingNetwork:
     # edsr adds what it computes to bicubic and keeps its sums in float32.
     near_in_bfloat16 = description.model == "edsr" and description.bicubic_skip
     return UpscalingNetwork(
-        _fused(network),
-        description.model,
-        SCALE,
-        MARGIN,
-        _bytes_per_pixel(description),
-        near_in_bfloat16,
+        network=_fused(network),
+        name=description.model,
+        scale=SCALE,
+        margin=MARGIN,
+        bytes_per_pixel=_bytes_per_pixel(description),
+        near_in_bfloat16=near_in_bfloat16,
     )
 
 

@@ -122,10 +122,23 @@ def image_work(
     boxes = list(Box(0, 0, width, height).cells(BLOCK_SIDE))
     several = len(boxes) > 1
     pieces = [
-        Piece(entry, number, box, box.width * box.height, f"{parts}/{number}" if several else None)
+        Piece(
+            entry=entry,
+            number=number,
+            part=box,
+            pixels=box.width * box.height,
+            path=f"{parts}/{number}" if several else None,
+        )
         for number, box in enumerate(boxes)
     ]
-    return Work(entry, width, height, pieces, parts if several else None, notes)
+    return Work(
+        entry=entry,
+        width=width,
+        height=height,
+        pieces=pieces,
+        parts=parts if several else None,
+        notes=notes,
+    )
 
 
 def video_work(entry: Entry, plan: FilmPlan, parts: str) -> Work:
@@ -151,5 +164,21 @@ def video_work(entry: Entry, plan: FilmPlan, parts: str) -> Work:
             frames=last - first,
             encoding=plan.encoding,
         )
-        pieces.append(Piece(entry, number, segment, segment.frames * frame, f"{parts}/{number}"))
-    return Work(entry, plan.width, plan.height, pieces, parts, plan.notes, plan.encoding)
+        pieces.append(
+            Piece(
+                entry=entry,
+                number=number,
+                part=segment,
+                pixels=segment.frames * frame,
+                path=f"{parts}/{number}",
+            )
+        )
+    return Work(
+        entry=entry,
+        width=plan.width,
+        height=plan.height,
+        pieces=pieces,
+        parts=parts,
+        notes=plan.notes,
+        encoding=plan.encoding,
+    )

@@ -106,7 +106,14 @@ class Upscaler:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Without instructions for it bfloat16 is slower.
         half = found.near_in_bfloat16 and has_fast_bfloat16(device)
-        return cls(network, device, pixels, half, found.scale, found.margin)
+        return cls(
+            network=network,
+            device=device,
+            pixels=pixels,
+            half=half,
+            scale=found.scale,
+            margin=found.margin,
+        )
 
     def upscale(self, pixels: np.ndarray, inner: Box) -> np.ndarray:
         """Upscale a box of pictures of one size; what lies around the box is looked at, too.

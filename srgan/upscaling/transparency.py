@@ -74,7 +74,7 @@ def upscale_transparent(pixels: np.ndarray, inner: Box, upscaler: Upscaler) -> n
                 for part in _interpolated(planes, upscaler.scale)
             )
             place = _cut(target, tile.within(inner).scaled(upscaler.scale))
-            place[:] = _composed(smooth, least, most, place, levels)
+            place[:] = _composed(smooth, least, most, place, levels=levels)
     return high
 
 

@@ -115,7 +115,7 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
         parts = storage.join(work_folder, hashlib.sha256(repr(version).encode()).hexdigest()[:24])
         if entry.kind == "image":
             size = images.probe_image(path, tools.largest_megapixels, entry.target, tools.output)
-            return image_work(entry, size.width, size.height, parts, size.notes)
+            return image_work(entry, size.width, size.height, parts, notes=size.notes)
         if tools.output.resizes:
             raise BadDataError(
                 f"films are enlarged by {tools.output.network_scale} alone; give them a run "
@@ -123,7 +123,7 @@ def cut(entry: Entry, work_folder: str, tools: Tools) -> Work | None:
             )
         suffix = Path(entry.target).suffix.lower()
         scale = tools.output.network_scale
-        plan = plan_film(path, suffix, scale, tools.largest_megapixels, tools.output)
+        plan = plan_film(path, suffix, scale, tools.largest_megapixels, options=tools.output)
         return video_work(entry, plan, parts)
 
 
@@ -165,10 +165,10 @@ def put_together(work: Work, output: OutputOptions = DEFAULTS) -> Done:
         with new_file(work.entry.target) as target:
             if work.encoding is not None:
                 segments = [piece.part for piece in work.pieces if isinstance(piece.part, Segment)]
-                joined = join_segments(target, paths, segments, source, work.encoding)
+                joined = join_segments(target, paths, segments, source, encoding=work.encoding)
             else:
                 boxes = [piece.part for piece in work.pieces if isinstance(piece.part, Box)]
-                images.join_blocks(target, paths, boxes, source, output)
+                images.join_blocks(target, paths, boxes, source, options=output)
             size = target.stat().st_size
     if work.parts is not None:
         system, folder = storage.file_system(work.parts)

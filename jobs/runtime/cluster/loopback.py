@@ -36,7 +36,14 @@ def loopback_cluster(
         lines = f"{ADDRESS} {cores} {memory} {gpus}\n" * workers
         (folder / WORKERS_FILE).write_text(lines, encoding="utf-8")
         for number in range(1, workers + 1):
-            worker = Worker(f"worker-{number}", ADDRESS, cores, memory, gpus, (number - 1) * gpus)
+            worker = Worker(
+                name=f"worker-{number}",
+                host=ADDRESS,
+                cores=cores,
+                memory=memory,
+                gpus=gpus,
+                first_gpu=(number - 1) * gpus,
+            )
             node.start_worker(worker, url, secret)
         yield url
     finally:

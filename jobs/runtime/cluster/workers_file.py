@@ -95,7 +95,7 @@ def _parse(words: Sequence[str], place: str, name: str) -> Worker:
         raise UsageError(f"{place}: memory {memory!r}: expected a size such as 2g or 1500m")
     if not re.fullmatch(r"\d{1,2}", gpus):
         raise UsageError(f"{place}: {gpus!r} GPUs: expected a whole number")
-    return Worker(name, host, int(cores), memory.lower(), int(gpus))
+    return Worker(name=name, host=host, cores=int(cores), memory=memory.lower(), gpus=int(gpus))
 
 
 def _refuse_mixture(workers: Sequence[Worker], path: Path) -> None:

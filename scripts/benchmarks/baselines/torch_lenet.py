@@ -86,7 +86,7 @@ def train_lenet(recipe: Recipe, data: str, threads: int) -> dict[str, Any]:
                     "seconds": time.perf_counter() - started,
                 }
             )
-        exchange = _exchange_seconds(parallel, optimiser, train, recipe, ranks)
+        exchange = _exchange_seconds(parallel, optimiser, train, recipe, ranks=ranks)
     iteration = statistics.median(entry["iteration_seconds"] for entry in history)
     return {
         "top1_accuracy": history[-1]["test_accuracy"],

@@ -26,7 +26,13 @@ def main(folder: str) -> None:
     """As a rank does before its first step, and then for each of them."""
     started = time.perf_counter()
     images = [image.pixels for image in read_images(folder, CROP_SIZE).usable]
-    sampler = CropSampler(images, CROP_SIZE, BATCH_SIZE, 0, torch.device("cpu"))
+    sampler = CropSampler(
+        images=images,
+        crop_size=CROP_SIZE,
+        batch_size=BATCH_SIZE,
+        seed=0,
+        device=torch.device("cpu"),
+    )
     ready = time.perf_counter()
     for number in range(BATCHES):
         sampler.batch(0, number)

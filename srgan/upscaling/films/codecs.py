@@ -188,14 +188,14 @@ def choose_codec(
         BadDataError: none that is wanted can hold it.
     """
     if wanted != AUTO:
-        reason = _unfit(wanted, suffix, size, is_deep, has_alpha)
+        reason = _unfit(wanted, suffix, size, is_deep, has_alpha=has_alpha)
         if reason is not None:
             raise BadDataError(f"{reason}; take another --video-codec")
         return wanted
     is_new = source_codec.startswith(("vp", "libvpx", "av1", "libdav1d"))
     usual, new = ["h264", "hevc"], ["vp9", "av1"]
     order = new + usual if is_new else usual + new
-    reasons = [_unfit(name, suffix, size, is_deep, has_alpha) for name in order]
+    reasons = [_unfit(name, suffix, size, is_deep, has_alpha=has_alpha) for name in order]
     for name, reason in zip(order, reasons, strict=True):
         if reason is None:
             return name

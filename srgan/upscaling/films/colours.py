@@ -67,12 +67,12 @@ def colours_of(frame: av.VideoFrame) -> Colours:
     is_full = tagged == FULL or name.startswith("yuvj")
     true_range = FULL if is_full else LIMITED
     return Colours(
-        int(frame.color_primaries),
-        int(frame.color_trc),
-        matrix,
-        LIMITED if frame.format.is_rgb else (FULL if is_full else tagged),
-        true_matrix,
-        LIMITED if frame.format.is_rgb else true_range,
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        matrix=matrix,
+        range=LIMITED if frame.format.is_rgb else (FULL if is_full else tagged),
+        true_matrix=true_matrix,
+        true_range=LIMITED if frame.format.is_rgb else true_range,
     )
 
 

@@ -79,7 +79,7 @@ def join_segments(
     ):
         tracks = add_tracks(film, output, suffix, encoding)
         packets = heapq.merge(
-            _film_packets(files, tables, times, tracks, film),
+            _film_packets(files, tables, times, tracks, film=film),
             _other_packets(film, tracks),
             key=_when,
         )

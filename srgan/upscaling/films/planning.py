@@ -71,7 +71,12 @@ def plan_film(
         if has_alpha and is_deep:
             notes += ("it keeps 8 of its bits: with transparency VP9 has no more",)
         codec = choose_codec(
-            options.video_codec, suffix, film.stream.codec_context.name, size, is_deep, has_alpha
+            options.video_codec,
+            suffix=suffix,
+            source_codec=film.stream.codec_context.name,
+            size=size,
+            is_deep=is_deep,
+            has_alpha=has_alpha,
         )
         colours = colours_of_result(colours_of(first), first.format.is_rgb, *size)
         encoding = Encoding(
@@ -85,7 +90,9 @@ def plan_film(
             aspect=_aspect_of(film),
             rotation=int(first.rotation),
         )
-    return FilmPlan(first.width, first.height, times, encoding, notes)
+    return FilmPlan(
+        width=first.width, height=first.height, times=times, encoding=encoding, notes=notes
+    )
 
 
 def _check_size(width: int, height: int, largest_megapixels: float) -> None:

@@ -79,7 +79,9 @@ def _pixels(
             colours = colours_of(frame)
             if colours.matrix == UNSAID:
                 colours = colours._replace(true_matrix=encoding.colours.true_matrix)
-            low.append(to_rgb(frame, colours, size, encoding.is_deep, encoding.has_alpha))
+            low.append(
+                to_rgb(frame, colours, size, deep=encoding.is_deep, has_alpha=encoding.has_alpha)
+            )
         pixels = np.stack(low)
         inner = Box(0, 0, *size)
         if encoding.has_alpha:

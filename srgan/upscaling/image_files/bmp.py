@@ -28,7 +28,7 @@ def write_bmp(path: Path, image: Any, resolution: Resolution | None) -> None:
     """
     width, height, bands = image.width, image.height, image.bands
     stride = -(-width * bands // 4) * 4
-    head = _head(width, height, bands, resolution, stride * height)
+    head = _head(width, height, bands, resolution, size=stride * height)
     palette = b"".join(bytes((level, level, level, 0)) for level in range(256 if bands == 1 else 0))
     first = FILE_HEAD + len(head) + len(palette)
     with open(path, "wb") as file:

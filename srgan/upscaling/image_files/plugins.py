@@ -76,14 +76,14 @@ def open_heic(file: IO[bytes], check: Callable[[int, int], None]) -> Found:
     nclx = info.get("nclx_profile") or {}
     cicp = (nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else None
     return Found(
-        pixels.reshape(*pixels.shape[:2], -1),
-        info.get("bit_depth", 8),
-        nclx.get("matrix_coefficients") == 0,
-        tuple(notes),
-        without_prefix(info.get("exif")),
-        info.get("icc_profile"),
-        info.get("xmp"),
-        cicp,
+        pixels=pixels.reshape(*pixels.shape[:2], -1),
+        bits=info.get("bit_depth", 8),
+        is_lossless=nclx.get("matrix_coefficients") == 0,
+        notes=tuple(notes),
+        exif=without_prefix(info.get("exif")),
+        icc=info.get("icc_profile"),
+        xmp=info.get("xmp"),
+        cicp=cicp,
     )
 
 

@@ -135,7 +135,13 @@ def _open(path: str, file: IO[bytes], kind: Format, largest_megapixels: float) -
         raise
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
-    picture = Picture(image, kind, bits, kind.loss == "never", image.bands in (2, 4))
+    picture = Picture(
+        image=image,
+        kind=kind,
+        bits=bits,
+        is_lossless=kind.loss == "never",
+        has_alpha=image.bands in (2, 4),
+    )
     if kind == formats.PNG:
         picture = _png(picture, file)
     elif kind == formats.TIFF:
@@ -228,7 +234,14 @@ def _in_rgb(picture: Picture) -> Picture:
 def _open_lab(file: IO[bytes], largest_megapixels: float) -> Picture:
     """LAB of 8 bits, which libvips does not read."""
     pixels = _by_pillow(file, "TIFF", largest_megapixels, lambda image: image.convert("RGB"))
-    return Picture(_image_of(pixels), formats.TIFF, 8, True, False, ("LAB colours become sRGB",))
+    return Picture(
+        image=_image_of(pixels),
+        kind=formats.TIFF,
+        bits=8,
+        is_lossless=True,
+        has_alpha=False,
+        notes=("LAB colours become sRGB",),
+    )
 
 
 def _open_bmp(file: IO[bytes], largest_megapixels: float) -> Picture:
@@ -243,7 +256,14 @@ def _open_bmp(file: IO[bytes], largest_megapixels: float) -> Picture:
     pixels = _by_pillow(file, "BMP", largest_megapixels, converted)
     found = Resolution(dots[0] / 25.4, dots[1] / 25.4) if all(dots) and dots else None
     has_alpha = pixels.shape[2] == 4
-    return Picture(_image_of(pixels), formats.BMP, 8, True, has_alpha, resolution=found)
+    return Picture(
+        image=_image_of(pixels),
+        kind=formats.BMP,
+        bits=8,
+        is_lossless=True,
+        has_alpha=has_alpha,
+        resolution=found,
+    )
 
 
 def _by_pillow(
@@ -278,7 +298,14 @@ def _open_by_plugin(file: IO[bytes], kind: Format, largest_megapixels: float) ->
     cicp = None if found.icc or found.cicp is None else _unusual(*found.cicp)
     has_alpha = image.bands in (2, 4)
     return Picture(
-        image, kind, found.bits, found.is_lossless, has_alpha, found.notes, found.exif, cicp
+        image=image,
+        kind=kind,
+        bits=found.bits,
+        is_lossless=found.is_lossless,
+        has_alpha=has_alpha,
+        notes=found.notes,
+        exif=found.exif,
+        cicp=cicp,
     )
 
 

@@ -137,8 +137,10 @@ def _layout(file: IO[bytes]) -> tuple[bytes, _Layout]:
     head = _head(file)
     order = "<" if head.startswith(b"II") else ">"
     if len(head) == 16:
-        return head, _Layout(8, f"{order}Q", f"{order}Q", 20, order)
-    return head, _Layout(4, f"{order}H", f"{order}I", 12, order)
+        return head, _Layout(
+            first_at=8, counter=f"{order}Q", offset=f"{order}Q", size=20, order=order
+        )
+    return head, _Layout(first_at=4, counter=f"{order}H", offset=f"{order}I", size=12, order=order)
 
 
 def _entries(file: IO[bytes], layout: _Layout, place: int) -> dict[int, bytes]:

@@ -71,7 +71,7 @@ def write_picture(
     exif = metadata.exif
     if exif is not None:
         exif = exif_data.changed(exif, image.width, image.height, upright=not target.is_turned)
-    result = Result(image, source, metadata, exif, quality)
+    result = Result(image=image, source=source, metadata=metadata, exif=exif, quality=quality)
     if target in (formats.HEIC, formats.JXL):
         _write_by_plugin(path, result)
     elif target == formats.BMP:
@@ -175,7 +175,13 @@ def _write_webp(file: IO[bytes], result: Result) -> None:
     if result.exif is None:
         _save(image.webpsave_target, file, file.write, keep="icc|xmp", **how)
         return
-    writer = webp.ExifWriter(file, result.exif, image.width, image.height, image.bands in (2, 4))
+    writer = webp.ExifWriter(
+        file=file,
+        exif=result.exif,
+        width=image.width,
+        height=image.height,
+        has_alpha=image.bands in (2, 4),
+    )
     _save(image.webpsave_target, file, writer.write, keep="icc|xmp", **how)
     writer.finish()
 
@@ -232,11 +238,11 @@ def _write_by_plugin(path: Path, result: Result) -> None:
     pixels = image.numpy().reshape(image.height, image.width, image.bands)
     xmp = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else None
     if format_of(path.name) == formats.JXL:
-        write_jxl(path, pixels, quality, exif, xmp)
+        write_jxl(path, pixels, quality, exif=exif, xmp=xmp)
         return
     has_profile = bool(image.get_typeof("icc-profile-data"))
     icc = bytes(image.get("icc-profile-data")) if has_profile else None
-    write_heic(path, pixels, quality, exif, icc, xmp, result.source.cicp)
+    write_heic(path, pixels, quality, exif=exif, icc=icc, xmp=xmp, cicp=result.source.cicp)
 
 
 def _save(
