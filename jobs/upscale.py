@@ -17,7 +17,6 @@ result does not keep; with --sheet N also contact-sheet.jpg, the first N picture
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,26 +24,24 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf
 
 from jobs.runtime import remote
-from jobs.runtime.errors import PartlyFailedError, UnavailableError
+from jobs.runtime.errors import PartlyFailedError
 from jobs.runtime.findings import Findings
-from jobs.runtime.gpu import DEVICE_HELP, task_device
+from jobs.runtime.gpu import DEVICE_HELP
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
-from jobs.runtime.progress import Progress
 from jobs.runtime.spark import huge_page_properties, task_gpus
 from jobs.runtime.text import in_one_line
 
 if TYPE_CHECKING:
-    from srgan.upscaling.manifest import Manifest
+    from srgan.upscaling.output_options import OutputOptions
+    from srgan.upscaling.pieces import Work
 
 logger = logging.getLogger("jobs.upscale")
 
-LEAST_PIXELS = 512 * 512
-"""As much as takes a core a few seconds, so that starting a task costs little."""
 LOCK = ".upscale.lock"
 CONTACT_SHEET = "contact-sheet.jpg"
 
@@ -124,27 +121,17 @@ class Options(JobOptions):
 def work(run: Run[Options]) -> dict[str, Any]:
     """Find the files, cut them into pieces, upscale these, and put them together."""
     # torch takes seconds to import, which nobody should wait for who mistyped an option.
-    from srgan.upscaling import worker
-    from srgan.upscaling.inputs import WORK_FOLDER, find_entries
+    from jobs.upscaling.stages import Stages
+    from srgan.upscaling.inputs import find_entries
     from srgan.upscaling.manifest import Manifest
     from srgan.upscaling.model_choice import scale_of
-    from srgan.upscaling.output_options import OutputOptions, parse_size
+    from srgan.upscaling.worker import Tools
 
     options = run.options
     source, output = remote.absolute(options.input), remote.absolute(options.output)
     model = _read_model(options.model)
     network_scale = scale_of(model, options.model)
-    written = OutputOptions(
-        network_scale=network_scale,
-        scale=options.scale,
-        size=None if options.outscale is None else parse_size(options.outscale),
-        suffix=options.suffix,
-        format=options.format,
-        quality=options.quality,
-        video_codec=options.video_codec,
-        crf=options.crf,
-        preset=options.preset,
-    )
+    written = _output_options(options, network_scale)
     found = find_entries(source, output, written)
     for name in found.others:
         logger.info("left out %s: neither image nor video", in_one_line(name))
@@ -171,12 +158,12 @@ def work(run: Run[Options]) -> dict[str, Any]:
             findings.fail(one.name, one.reason)
         for entry, reason in status.blocked:
             findings.fail(entry.name, reason)
-        works: list[Any] = []
+        works: list[Work] = []
         seconds = 0.0
         if waiting:
-            properties, local = task_gpus(run.cluster, options.device)
+            properties, local_gpus = task_gpus(run.cluster, options.device)
             task_cpus = properties.get("spark.task.cpus") or SparkConf().get("spark.task.cpus", "1")
-            tools = worker.Tools(
+            tools = Tools(
                 model,
                 options.memory_mb,
                 options.max_megapixels,
@@ -187,16 +174,15 @@ def work(run: Run[Options]) -> dict[str, Any]:
             tools.upscaler("cpu")
             context = run.start_spark({**huge_page_properties(), **properties})
             begin = time.monotonic()
-            work_folder = f"{output}/{WORK_FOLDER}"
-            works, unchanged = _upscale(
+            stages = Stages(
                 context,
-                tools=tools,
-                local=local,
-                entries=waiting,
-                work_folder=work_folder,
+                tools,
+                output=output,
+                local_gpus=local_gpus,
                 manifest=manifest,
                 findings=findings,
             )
+            works, unchanged = stages.run(waiting)
             done_before += unchanged
             seconds = time.monotonic() - begin
     megapixels = sum(one.pixels for one in works) * network_scale**2 / 1e6
@@ -218,107 +204,23 @@ def work(run: Run[Options]) -> dict[str, Any]:
     return metrics
 
 
-def _upscale(
-    context: SparkContext,
-    tools: Any,
-    local: int,
-    entries: Sequence[Any],
-    work_folder: str,
-    manifest: Manifest,
-    findings: Findings,
-) -> tuple[list[Any], int]:
-    """The works that are done, and how many entries have the content of before."""
-    from jobs.runtime.pool import run_on_executors
-    from srgan.upscaling import worker
+def _output_options(options: Options, network_scale: int) -> OutputOptions:
+    from srgan.upscaling.output_options import OutputOptions, parse_size
 
-    shared = context.broadcast(tools)
-    works: dict[str, Any] = {}
-    unchanged: list[str] = []
-
-    def on_cut(outcome: Any) -> None:
-        if _is_failure(outcome, findings):
-            return
-        if outcome.value is None:
-            unchanged.append(outcome.name)
-        else:
-            works[outcome.name] = outcome.value
-            findings.note(outcome.name, outcome.value.notes)
-
-    run_on_executors(
-        context,
-        entries,
-        lambda entry: worker.attempt(entry.name, worker.cut, entry, work_folder, shared.value),
-        weigh=lambda entry: 1 + entry.size / 1e6,
-        least_weight=50,
-        on_outcome=on_cut,
+    return OutputOptions(
+        network_scale=network_scale,
+        scale=options.scale,
+        size=None if options.outscale is None else parse_size(options.outscale),
+        suffix=options.suffix,
+        format=options.format,
+        quality=options.quality,
+        video_codec=options.video_codec,
+        crf=options.crf,
+        preset=options.preset,
     )
-    same = set(unchanged)
-    for entry in entries:
-        if entry.name in same:
-            manifest.unchanged(entry)
-    manifest.begin([one.entry for one in works.values()])
-    worker.remove_leftovers(
-        os.path.dirname(work_folder), [one.parts for one in works.values() if one.parts]
-    )
-    pieces = [piece for one in works.values() for piece in one.pieces]
-    # An input pixel becomes so many output megapixels.
-    growth = tools.output.network_scale**2 / 1e6
-    total = growth * sum(one.pixels for one in works.values())
-    progress = Progress(max(1, round(total)), "megapixels")
-    begin = time.monotonic()
-    done_pixels = done_pieces = 0
-
-    def note(name: str, done: Any) -> None:
-        findings.note(name, done.notes)
-        if done.damage is not None:
-            findings.damage(name, done.damage)
-        if done.size is not None:
-            manifest.finished(works[name].entry, done.size)
-
-    def on_piece(outcome: Any) -> None:
-        nonlocal done_pixels, done_pieces
-        pixels, done = outcome.value
-        if not _is_failure(outcome, findings):
-            note(outcome.name, done)
-        done_pixels, done_pieces = done_pixels + pixels, done_pieces + 1
-        megapixels = growth * done_pixels
-        rate = megapixels / max(1e-9, time.monotonic() - begin)
-        shown = f"{done_pieces}/{len(pieces)} pieces, {rate:.2f} megapixels/s"
-        progress.update(round(megapixels), shown)
-
-    def do(piece: Any) -> Any:
-        # Runs on an executor.
-        name, tools = piece.entry.name, shared.value
-        outcome = worker.attempt(name, lambda: worker.do(piece, tools, task_device(local)))
-        return outcome._replace(value=(piece.pixels, outcome.value))
-
-    run_on_executors(
-        context,
-        pieces,
-        do,
-        weigh=lambda piece: float(piece.pixels),
-        least_weight=LEAST_PIXELS,
-        on_outcome=on_piece,
-    )
-    progress.close()
-
-    def on_whole(outcome: Any) -> None:
-        if not _is_failure(outcome, findings):
-            note(outcome.name, outcome.value)
-
-    run_on_executors(
-        context,
-        [one for one in works.values() if one.parts and one.entry.name not in findings.failures],
-        lambda one: worker.attempt(one.entry.name, worker.put_together, one, shared.value.output),
-        weigh=lambda one: float(one.pixels),
-        least_weight=0,
-        on_outcome=on_whole,
-    )
-    done = [one for name, one in works.items() if name not in findings.failures]
-    return done, len(unchanged)
 
 
-def _draw_sheet(works: Sequence[Any], run: Run[Options]) -> dict[str, str]:
+def _draw_sheet(works: Sequence[Work], run: Run[Options]) -> dict[str, str]:
     from srgan.comparison import jpeg
     from srgan.errors import BadDataError, MissingDataError
     from srgan.upscaling.contact_sheet import draw_sheet
@@ -336,16 +238,6 @@ def _draw_sheet(works: Sequence[Any], run: Run[Options]) -> dict[str, str]:
         return {}
     (run.folder.path / CONTACT_SHEET).write_bytes(jpeg(sheet))
     return {"contact_sheet": CONTACT_SHEET}
-
-
-def _is_failure(outcome: Any, findings: Findings) -> bool:
-    if outcome.error is None:
-        return False
-    if outcome.exit_code == UnavailableError.exit_code:
-        # Not the file's fault, and the next one would fare no better.
-        raise UnavailableError(outcome.error)
-    findings.fail(outcome.name, outcome.error)
-    return True
 
 
 def _read_model(name: str) -> bytes:
