@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 
@@ -12,3 +13,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines.insert(1, ["-" * width for width in widths])
     template = "| " + " | ".join(f"{{:{width}}}" for width in widths) + " |"
     return "\n".join(template.format(*line) for line in lines)
+
+
+def median_and_spread(values: Sequence[float], form: str = ".2f") -> str:
+    """Such as "4.00 (3.00 to 5.00)"."""
+    median = statistics.median(values)
+    return f"{median:{form}} ({min(values):{form}} to {max(values):{form}})"

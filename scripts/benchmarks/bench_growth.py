@@ -21,6 +21,7 @@ from PIL import Image
 from benchmarks.charts import BLUE
 from benchmarks.submitted import Submitted, spark_submit, submit
 from jobs.runtime.files import ROOT
+from jobs.runtime.tables import table
 from srgan.image_folder import read_images
 
 PROBES = ROOT / "scripts" / "benchmarks" / "probes"
@@ -195,13 +196,8 @@ def markdown(report: dict[str, Any]) -> str:
     """A table for each series."""
     tables = []
     for name, columns in COLUMNS.items():
-        lines = [
-            "| " + " | ".join(title for title, _ in columns) + " |",
-            "|---" * len(columns) + "|",
-        ]
-        for row in report[name]:
-            lines.append("| " + " | ".join(text(row) for _, text in columns) + " |")
-        tables.append("\n".join(lines) + "\n")
+        rows = [[text(row) for _, text in columns] for row in report[name]]
+        tables.append(table([title for title, _ in columns], rows) + "\n")
     return "\n".join(tables)
 
 

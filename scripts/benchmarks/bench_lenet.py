@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 from benchmarks.charts import BLUE, GREY, ORANGE
 from benchmarks.submitted import submit
 from jobs.runtime.files import ROOT
+from jobs.runtime.tables import median_and_spread, table
 from lenet.recipe import Recipe
 
 BASELINES = ROOT / "scripts" / "benchmarks" / "baselines"
@@ -134,17 +135,25 @@ def _median(values: Any) -> float | None:
 def markdown(report: dict[str, Any]) -> str:
     """The comparison as a table."""
     medians, runs, cluster = report["medians"], report["runs"], report["cluster"]
-    lines = [
-        f"| {cluster['master']}, {cluster['executors']} x {cluster['cores']} cores, "
-        f"{report['rounds']} rounds | records/s | ms per iteration | compute | exchange | Spark "
-        "| to first iteration | from there to 98.57 % | in all | accuracy |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    shape = f"{cluster['master']}, {cluster['executors']} x {cluster['cores']} cores"
+    header = (
+        f"{shape}, {report['rounds']} rounds",
+        "records/s",
+        "ms per iteration",
+        "compute",
+        "exchange",
+        "Spark",
+        "to first iteration",
+        "from there to 98.57 %",
+        "in all",
+        "accuracy",
+    )
+    rows = []
     for side, title in SIDES.items():
         row = medians[side]
-        rates = [run["records_per_second"] for run in runs[side]]
         cells = [
-            f"{row['records_per_second']:.0f} ({min(rates):.0f} to {max(rates):.0f})",
+            title,
+            median_and_spread([run["records_per_second"] for run in runs[side]], ".0f"),
             *(
                 _cell(row[f"{part}_seconds"], 1000, "{:.1f}")
                 for part in ("iteration", "compute", "exchange", "rest")
@@ -154,8 +163,8 @@ def markdown(report: dict[str, Any]) -> str:
             _cell(row["command_to_goal"], 1, "{:.1f} s"),
             _cell(row["top1_accuracy"], 100, "{:.2f} %"),
         ]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n" + "\n".join(_ratios(medians)) + "\n"
+        rows.append(cells)
+    return f"{table(header, rows)}\n\n" + "\n".join(_ratios(medians)) + "\n"
 
 
 def _ratios(medians: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:

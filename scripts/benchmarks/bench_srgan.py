@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.baselines.plain_generator import PlainGenerator
 from benchmarks.charts import bars_of
+from jobs.runtime.tables import median_and_spread, table
 from srgan.batches import CropSampler
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, joined_ranks
@@ -114,22 +115,18 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The comparison as a table."""
+    """The comparison as a table, and one of processes and threads."""
     crops = report["crops_per_second"]
     flops_per_crop = report["flops_per_step"] / report["batch_size"]
-    lines = [
-        f"| SRResNet step, batch {report['batch_size']}, {report['device']}, "
-        f"{report['threads']} threads | crops/s | to plain | of sgemm |",
-        "|---|---|---|---|",
-    ]
+    machine = f"batch {report['batch_size']}, {report['device']}, {report['threads']} threads"
+    rows = []
     for name, rate in crops.items():
-        if name == SRGAN:
-            lines.append(f"| {name} | {rate:.2f} | | |")
-            continue
         share = rate * flops_per_crop / report["sgemm_flops_per_second"]
-        lines.append(f"| {name} | {rate:.2f} | {rate / crops[PLAIN]:.2f} | {100 * share:.0f} % |")
+        compared = (f"{rate / crops[PLAIN]:.2f}", f"{100 * share:.0f} %")
+        rows.append((name, f"{rate:.2f}", *(compared if name != SRGAN else ("", ""))))
     inputs, trained = report["input_crops_per_second"], max(crops.values())
-    lines += [
+    lines = [
+        table((f"SRResNet step, {machine}", "crops/s", "to plain", "of sgemm"), rows),
         "",
         f"- sgemm of {MATRIX_SIDE} by {MATRIX_SIDE}: "
         f"{report['sgemm_flops_per_second'] / 1e9:.0f} GFLOP/s.",
@@ -144,11 +141,7 @@ def markdown(report: dict[str, Any]) -> str:
 def _processes_table(processes: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     if not processes:
         return ""
-    lines = [
-        "",
-        "| SRResNet step | crops/s | to the first | waiting | memory |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     first = 0.0
     for name, runs in processes.items():
         rates = [run["crops_per_second"] for run in runs]
@@ -156,11 +149,11 @@ def _processes_table(processes: Mapping[str, Sequence[Mapping[str, float]]]) -> 
         first = first or rate
         waiting = statistics.median(run["waiting_share"] for run in runs)
         memory = max(run["peak_memory_bytes"] for run in runs) / 2**30
-        lines.append(
-            f"| {name} | {rate:.2f} ({min(rates):.2f} to {max(rates):.2f}) | {rate / first:.2f} "
-            f"| {100 * waiting:.0f} % | {memory:.1f} GiB |"
-        )
-    return "\n".join(lines) + "\n"
+        of_first = f"{rate / first:.2f}"
+        waits = f"{100 * waiting:.0f} %"
+        rows.append((name, median_and_spread(rates), of_first, waits, f"{memory:.1f} GiB"))
+    header = ("SRResNet step", "crops/s", "to the first", "waiting", "memory")
+    return f"\n{table(header, rows)}\n"
 
 
 def _sampler(batch_size: int, ranks: Ranks, channels_last: bool) -> CropSampler:

@@ -26,6 +26,7 @@ from benchmarks.measured import Measured, run_measured
 from benchmarks.submitted import submit
 from jobs.runtime.cluster.loopback import loopback_cluster
 from jobs.runtime.files import ROOT
+from jobs.runtime.tables import median_and_spread, table
 from srgan.image_folder import read_images
 
 SIDE = 192
@@ -68,30 +69,38 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The comparison as a table."""
+    """A table of the job, and one of the networks alone."""
+    pictures = f"{report['pictures']} pictures of {report['side']} x {report['side']}"
+    header = (
+        f"{pictures}, default model",
+        "output megapixels/s",
+        "to one executor",
+        "to plain",
+        "memory of a process",
+    )
     medians = {name: statistics.median(rates) for name, rates in report["rates"].items()}
-    lines = [
-        f"| {report['pictures']} pictures of {report['side']} x {report['side']}, default model "
-        "| output megapixels/s | to one executor | to plain | memory of a process |",
-        "|---|---|---|---|---|",
+    rows = [
+        (
+            f"upscale.py, executors of one core: {name}" if name != PLAIN else PLAIN,
+            median_and_spread(report["rates"][name]),
+            f"{rate / medians['1']:.2f}",
+            f"{rate / medians[PLAIN]:.2f}",
+            f"{report['peak_bytes'][name] / 2**20:.0f} MiB",
+        )
+        for name, rate in medians.items()
     ]
-    for name, rate in medians.items():
-        title = f"upscale.py, executors of one core: {name}" if name != PLAIN else PLAIN
-        low, high = min(report["rates"][name]), max(report["rates"][name])
-        lines.append(
-            f"| {title} | {rate:.2f} ({low:.2f} to {high:.2f}) | {rate / medians['1']:.2f} "
-            f"| {rate / medians[PLAIN]:.2f} | {report['peak_bytes'][name] / 2**20:.0f} MiB |"
-        )
     networks = {name: rates for name, rates in report["networks"].items() if rates}
-    lines += ["", f"| {THREADS} threads | output megapixels/s | to SPAN |", "|---|---|---|"]
-    for name, rates in networks.items():
-        rate = statistics.median(rates)
-        to_span = rate / statistics.median(networks["span"]) if "span" in networks else None
-        lines.append(
-            f"| {NETWORKS[name]} | {rate:.2f} ({min(rates):.2f} to {max(rates):.2f}) "
-            f"| {'not installed' if to_span is None else f'{to_span:.2f}'} |"
+    span = statistics.median(networks["span"]) if "span" in networks else None
+    of_networks = [
+        (
+            NETWORKS[name],
+            median_and_spread(rates),
+            "not installed" if span is None else f"{statistics.median(rates) / span:.2f}",
         )
-    return "\n".join(lines) + "\n"
+        for name, rates in networks.items()
+    ]
+    alone = table((f"{THREADS} threads", "output megapixels/s", "to SPAN"), of_networks)
+    return f"{table(header, rows)}\n\n{alone}\n"
 
 
 def _write_pictures(folder: Path, count: int) -> float:

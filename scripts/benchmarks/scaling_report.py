@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.shapes import Outcome, Shape
+from jobs.runtime.tables import table
 
 # What is counted, by job: the metric of speed, its unit, and the share of a step that goes into
 # waiting for and talking to the others.
@@ -89,22 +90,27 @@ def _quality(metrics: Mapping[str, Any]) -> str:
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The experiment's table, one row for each shape."""
-    lines = [
-        f"| executors x cores | batch | time | {report['unit']} | speed-up | efficiency "
-        "| exchange | result |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    header = ("executors x cores", "batch", "time", report["unit"], "speed-up", "efficiency")
+    rows: list[Sequence[str]] = []
     for row in report["rows"]:
         shape = f"{row['executors']} x {row['cores']}"
         if row["error"] is not None:
-            lines.append(f"| {shape} | failed: {row['error'].replace('|', '/')} ||||||")
+            rows.append((shape, *[""] * 6, f"failed: {row['error']}"))
             continue
         spread = f" ({row['rates'][0]:.0f} to {row['rates'][-1]:.0f})" if row["rates"][1:] else ""
-        lines.append(
-            f"| {shape} | {row['batch_size']} | {row['seconds']:.0f} s | {row['rate']:.0f}{spread} "
-            f"| {row['speed_up']:.2f} | {row['efficiency']:.2f} "
-            f"| {100 * row['exchange_share']:.0f} % | {row['quality']} |"
+        rows.append(
+            (
+                shape,
+                str(row["batch_size"]),
+                f"{row['seconds']:.0f} s",
+                f"{row['rate']:.0f}{spread}",
+                f"{row['speed_up']:.2f}",
+                f"{row['efficiency']:.2f}",
+                f"{100 * row['exchange_share']:.0f} %",
+                row["quality"],
+            )
         )
+    lines = [table((*header, "exchange", "result"), rows)]
     cores = report["machine_cores"]
     if cores is not None:
         lines += [
