@@ -25,27 +25,29 @@ def print_error(line: str) -> None:
 
 def open_terminal() -> TextIO | None:
     """The terminal behind stderr, for a progress bar; None where there is none (cron, a pipe)."""
-    if not _under_spark_submit():
-        return sys.stderr if sys.stderr.isatty() else None
-    try:
-        terminal = open(f"/proc/{os.getppid()}/fd/2", "a", encoding="utf-8")  # noqa: SIM115
-    except OSError:
+    if not _is_terminal(2):
         return None
-    if terminal.isatty():
-        return terminal
-    terminal.close()
-    return None
+    return open(_behind(2), "a", encoding="utf-8") if _under_spark_submit() else sys.stderr
 
 
 def prints_to_terminal() -> bool:
     """Whether what is printed to stdout is read by a person as it comes."""
+    return _is_terminal(1)
+
+
+def _is_terminal(descriptor: int) -> bool:
     if not _under_spark_submit():
-        return sys.stdout.isatty()
+        return os.isatty(descriptor)
     try:
-        with open(f"/proc/{os.getppid()}/fd/1", "a", encoding="utf-8") as terminal:
-            return terminal.isatty()
+        with open(_behind(descriptor), "a", encoding="utf-8") as stream:
+            return stream.isatty()
     except OSError:
         return False
+
+
+def _behind(descriptor: int) -> str:
+    """The path of a stream of spark-submit, which started this process."""
+    return f"/proc/{os.getppid()}/fd/{descriptor}"
 
 
 def _under_spark_submit() -> bool:

@@ -81,7 +81,7 @@ public class Batcher implements Transformer {
             float[] pixels = (float[]) images.storage().array();
             float[] answers = (float[]) labels.storage().array();
             long seed = ThreadLocalRandom.current().nextLong();
-            int pieces = threads * Team.PIECES;
+            int pieces = Team.pieces(threads);
             Team.run(threads, pieces, piece -> {
                 for (int i = count * piece / pieces; i < count * (piece + 1) / pieces; i++) {
                     answers[i] = taken[i].label();

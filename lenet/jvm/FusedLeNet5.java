@@ -103,7 +103,7 @@ public class FusedLeNet5 extends TensorModule {
 
     /** Makes parts for so many images, a whole number of tiles each but the last. */
     private void share(int count) {
-        int pieces = threads == 1 ? 1 : threads * Team.PIECES;
+        int pieces = Team.pieces(threads);
         int tiles = (count + FirstBlock.TILE - 1) / FirstBlock.TILE;
         perPart = (tiles + pieces - 1) / pieces * FirstBlock.TILE;
         int needed = (count + perPart - 1) / perPart;

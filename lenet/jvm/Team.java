@@ -14,8 +14,7 @@ import java.util.function.IntConsumer;
  * threads have driven off its core.
  */
 final class Team {
-    /** Pieces for each thread: a late one leaves its share to the others. */
-    static final int PIECES = 4;
+    private static final int PIECES = 4;
 
     private static final ExecutorService HELPERS = Executors.newCachedThreadPool(task -> {
         Thread thread = new Thread(task, "lenet");
@@ -24,6 +23,11 @@ final class Team {
     });
 
     private Team() {
+    }
+
+    /** Into how many pieces to cut a batch: several a thread, for a late one leaves its share. */
+    static int pieces(int threads) {
+        return threads == 1 ? 1 : threads * PIECES;
     }
 
     /** Does pieces 0 to pieces - 1; what one of them throws is thrown here. */
