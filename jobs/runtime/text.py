@@ -22,6 +22,11 @@ def number(value: float | None, form: str) -> str:
     return "no number" if value is None else format(value, form)
 
 
+def four_digits(value: float) -> str:
+    """A number to its fourth digit, never as a power of ten: 23.62, 15034."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def option_word(text: str) -> str:
     """A word of a string of Java options, which Spark splits as a shell would."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from jobs.runtime.recorded.runs import RecordedRun
+from jobs.runtime.text import four_digits
 from nights.config import Nightly
 
 RunsByName = Mapping[str, RecordedRun]
@@ -57,7 +58,7 @@ def _compare_speed(
     if run.rate is not None and rates:
         usual, (rate, unit) = statistics.median(rates), run.rate
         if rate < (1 - max_slowdown) * usual:
-            yield f"{name}: {rate:.4g} {unit}, usually {usual:.4g}"
+            yield f"{name}: {four_digits(rate)} {unit}, usually {four_digits(usual)}"
     elif before and run.rate is None:
         usual = statistics.median(one.seconds for one in before)
         if (1 - max_slowdown) * run.seconds > usual:

@@ -15,6 +15,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from jobs.runtime.text import four_digits
+
 VARIABLES = {
     "#010101": "var(--ink)",
     "#020202": "var(--line)",
@@ -73,7 +75,11 @@ def line_chart(
             line.set_gid(f"series-{number}")
             if len(points) == 1:
                 axes.annotate(
-                    f"{ys[0]:.4g}", (xs[0], ys[0]), (8, 0), textcoords="offset points", va="center"
+                    four_digits(ys[0]),
+                    (xs[0], ys[0]),
+                    (8, 0),
+                    textcoords="offset points",
+                    va="center",
                 )
         axes.set_ylabel(y_label)
         if in_time:

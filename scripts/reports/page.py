@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from jobs.runtime.files import write_atomically
 from jobs.runtime.recorded.runs import RecordedRun, last_lines, search
+from jobs.runtime.text import four_digits
 from nights.night import odd_nights, read_nights
 from reports import content
 from reports.charts import line_chart, possible
@@ -38,6 +39,7 @@ def render_page(root: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["four_digits"] = four_digits
     environment.filters["figure"] = lambda value, form: "" if value is None else form % value
     judged = content.newest_with(runs, "pictures")
     confusion = content.newest_with(runs, "confusion")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobs.runtime.recorded.files import OddFileError, Result, moment, read_recorded
 from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
 from jobs.runtime.tables import table
-from jobs.runtime.text import in_one_line
+from jobs.runtime.text import four_digits, in_one_line
 
 RATES = {
     "records_per_second": "records/s",
@@ -161,7 +161,7 @@ def table_of_runs(runs: Sequence[RecordedRun]) -> str:
                 f"{run.started.astimezone():%Y-%m-%d %H:%M}",
                 f"{run.seconds:.0f} s",
                 ("" if run.is_ok else "FAILED: ") + run.quality,
-                "{:.4g} {}".format(*run.rate) if run.rate else "",
+                f"{four_digits(run.rate[0])} {run.rate[1]}" if run.rate else "",
             )
             for run in runs
         ),
