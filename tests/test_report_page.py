@@ -216,3 +216,5 @@ def test_a_single_night_is_a_point_with_its_value_and_no_axis_leaves_the_possibl
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", chart)
     assert "99.14" in texts
     assert max(float(one) for one in texts if re.fullmatch(r"\d+(\.\d+)?", one)) <= 100
+    chart = line_chart("rate", "", "records/s", {"lenet": [(datetime(2026, 1, 1), 15034.2)]})
+    assert ">15034<" in chart
