@@ -23,13 +23,12 @@ import torch
 from torch import nn
 
 from srgan.batches import CropSampler
-from srgan.checkpoint import TrainingState, decode
+from srgan.checkpoint import TrainingState
 from srgan.compiling import prepare_compiling
 from srgan.cpu.memory import keep_freed_memory
 from srgan.distributed import Ranks, failing_together, joined_ranks
-from srgan.errors import DivergedError, MissingDataError, OptionsError
+from srgan.errors import DivergedError, OptionsError
 from srgan.evaluation import SMALLEST_SIDE, bicubic, upscale_with
-from srgan.export import load_generator
 from srgan.gpu import check_gpu, convolutions, describe_gpu, explaining_memory
 from srgan.image_folder import SKIP_BAD, NamedImage, read_images
 from srgan.loop import Outcome, PhaseLoop, Progress, TrainingSetup
@@ -37,17 +36,14 @@ from srgan.losses import content_loss
 from srgan.lpips import find_lpips
 from srgan.phases import Phase, SrganPhase, SrresnetPhase, Weights
 from srgan.recipe import PHASES, PhaseName, Recipe
-from srgan.storage import exists
+from srgan.starting_point import best_so_far, starting_point
 from srgan.training_output import TrainingOutput
-from srgan.validation import Best, Validation, validate
+from srgan.validation import Validation, validate
 
 logger = logging.getLogger(__name__)
 
 SLOWER = 0.1
 """What the learning rate is multiplied by, once, when a loss is not finite."""
-
-GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
-ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm")
 
 
 def train(
@@ -110,7 +106,7 @@ def train(
                 skipped += [f"{name}/{line}" for line in bad]
             content = content_loss(options) if "srgan" in options.phases else None
             lpips = find_lpips(options.lpips_weights)
-        start = _starting_point(options, folder, ranks, fresh)
+        start = starting_point(options, folder, ranks, fresh)
 
         sampler = CropSampler(
             images=[image.pixels for image in images],
@@ -172,7 +168,7 @@ def _run_from(
             ) from error
         reason = str(error)
     options, folder = setup.options, setup.folder
-    state, weights = _starting_point(options, folder, setup.ranks, fresh=False)
+    state, weights = starting_point(options, folder, setup.ranks, fresh=False)
     if folder is not None:
         folder.close()
         begin = f"step {state['step']} of {state['phase']}" if state else "the beginning"
@@ -189,7 +185,7 @@ def _run_phases(
 ) -> tuple[dict[PhaseName, Outcome], Phase]:
     """Run the phases that are not behind the state; what became of each, and the last of them."""
     options, ranks = setup.options, setup.ranks
-    best = {} if state is None else _best_so_far(state)
+    best = {} if state is None else best_so_far(state)
     reached = 0 if state is None else PHASES.index(state["phase"])
     outcomes: dict[PhaseName, Outcome] = {}
     for name in options.phases:
@@ -210,74 +206,6 @@ def _run_phases(
             break
         weights = phase.average.network.state_dict()
     return outcomes, phase
-
-
-def _starting_point(
-    options: Recipe, folder: TrainingOutput | None, ranks: Ranks, fresh: bool
-) -> tuple[TrainingState | None, Weights | None]:
-    """The newest checkpoint, if there is one, and the generator to start a phase from.
-
-    Only the first rank reads; the others may be on machines without the run folder.
-    """
-    data: bytes | None = None
-    weights: Weights | None = None
-    with failing_together(ranks):
-        if folder is not None:
-            if fresh:
-                folder.checkpoints.clear()
-            data = folder.checkpoints.newest()
-            if data is None and (options.phase == "srgan" or options.initial_generator):
-                weights = _initial_weights(options, folder)
-    data, weights = ranks.broadcast((data, weights))
-    if data is None:
-        return None, weights
-    state = decode(data)
-    for name in ARCHITECTURE:
-        # Earlier versions had fewer options, which stand for today's defaults.
-        saved = state["options"].get(name, Recipe.model_fields[name].default)
-        if saved != getattr(options, name):
-            raise OptionsError(
-                f"the run folder holds a training with {name} {saved}, not "
-                f"{getattr(options, name)}; choose another --run-dir, or give --fresh"
-            )
-    if PHASES.index(state["phase"]) > PHASES.index(options.phases[-1]):
-        raise OptionsError(
-            f"the run folder is already in phase {state['phase']}, past phase {options.phase}; "
-            "choose another --run-dir, or give --fresh"
-        )
-    for name in ("srresnet_steps", "srresnet_epochs"):
-        before = state["options"][name]
-        if state["phase"] == "srgan" and getattr(options, name) != before:
-            raise OptionsError(
-                f"the run folder is already in phase srgan, which began after {name} {before}; "
-                "choose another --run-dir, or give --fresh"
-            )
-    return state, state["average"]
-
-
-def _best_so_far(state: TrainingState) -> dict[str, Best]:
-    """The best evaluation of each phase; earlier versions kept its PSNR alone."""
-    if "best" not in state:
-        return {name: Best("psnr_y", psnr) for name, psnr in state["best_psnr_y"].items()}
-    return {name: Best(*best) for name, best in state["best"].items()}
-
-
-def _initial_weights(options: Recipe, folder: TrainingOutput) -> Weights:
-    """The trained generator from which a training starts."""
-    path = options.initial_generator or folder.model_path("srresnet")
-    if not exists(path):
-        raise MissingDataError(
-            f"{path}: no trained generator to start from; give --initial-generator FILE, "
-            "or use --phase both"
-        )
-    network, description = load_generator(path)
-    for name in GENERATOR:
-        if getattr(description, name) != getattr(options, name):
-            raise OptionsError(
-                f"{path}: has {name} {getattr(description, name)}, the options "
-                f"{getattr(options, name)}"
-            )
-    return network.state_dict()
 
 
 def _metrics(

@@ -136,11 +136,7 @@ def _open(path: str, file: IO[bytes], kind: Format, largest_megapixels: float) -
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     bits = image.get("bits-per-sample") if image.get_typeof("bits-per-sample") else 8
     picture = Picture(
-        image=image,
-        kind=kind,
-        bits=bits,
-        is_lossless=kind.loss == "never",
-        has_alpha=image.bands in (2, 4),
+        image, kind, bits, is_lossless=kind.loss == "never", has_alpha=image.bands in (2, 4)
     )
     if kind == formats.PNG:
         picture = _png(picture, file)
@@ -234,14 +230,8 @@ def _in_rgb(picture: Picture) -> Picture:
 def _open_lab(file: IO[bytes], largest_megapixels: float) -> Picture:
     """LAB of 8 bits, which libvips does not read."""
     pixels = _by_pillow(file, "TIFF", largest_megapixels, lambda image: image.convert("RGB"))
-    return Picture(
-        image=_image_of(pixels),
-        kind=formats.TIFF,
-        bits=8,
-        is_lossless=True,
-        has_alpha=False,
-        notes=("LAB colours become sRGB",),
-    )
+    notes = ("LAB colours become sRGB",)
+    return Picture(_image_of(pixels), formats.TIFF, 8, True, has_alpha=False, notes=notes)
 
 
 def _open_bmp(file: IO[bytes], largest_megapixels: float) -> Picture:
@@ -257,12 +247,7 @@ def _open_bmp(file: IO[bytes], largest_megapixels: float) -> Picture:
     found = Resolution(dots[0] / 25.4, dots[1] / 25.4) if all(dots) and dots else None
     has_alpha = pixels.shape[2] == 4
     return Picture(
-        image=_image_of(pixels),
-        kind=formats.BMP,
-        bits=8,
-        is_lossless=True,
-        has_alpha=has_alpha,
-        resolution=found,
+        _image_of(pixels), formats.BMP, 8, is_lossless=True, has_alpha=has_alpha, resolution=found
     )
 
 
@@ -297,16 +282,8 @@ def _open_by_plugin(file: IO[bytes], kind: Format, largest_megapixels: float) ->
             image.set_type(pyvips.GValue.blob_type, name, data)
     cicp = None if found.icc or found.cicp is None else _unusual(*found.cicp)
     has_alpha = image.bands in (2, 4)
-    return Picture(
-        image=image,
-        kind=kind,
-        bits=found.bits,
-        is_lossless=found.is_lossless,
-        has_alpha=has_alpha,
-        notes=found.notes,
-        exif=found.exif,
-        cicp=cicp,
-    )
+    picture = Picture(image, kind, found.bits, found.is_lossless, has_alpha=has_alpha)
+    return replace(picture, notes=found.notes, exif=found.exif, cicp=cicp)
 
 
 def _image_of(pixels: np.ndarray) -> Any:
