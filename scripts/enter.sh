@@ -11,12 +11,9 @@ enter() {
         why="the environment is not finished"
     elif [[ "$owner" != "$(cd -P "$root" && pwd)" ]]; then
         why="the environment is that of ${owner:-another version}, not of $root"
-    elif ! "$venv/bin/python" -I -c "" 2>/dev/null; then
-        why="the environment's Python is gone"
     else
         # shellcheck disable=SC1091
         source "$venv/bin/activate" || exit 69
-        [[ -x "$JAVA_HOME/bin/java" ]] || why="the environment's Java, $JAVA_HOME, is gone"
     fi
     [[ -z "$why" ]] || {
         echo "$1: error: $why; make it: bash $root/scripts/setup.sh" >&2

@@ -2,6 +2,19 @@
 # What Spark and BigDL need of machines that lack it, and what other installations must not bring
 # in. Sourced by .venv/bin/activate, in any shell.
 
+# Either may have gone since, or lie in a home that only its owner may enter.
+_lost=""
+"$PYSPARK_PYTHON" -I -c "" 2>/dev/null || _lost="Python, $(readlink -m "$PYSPARK_PYTHON")"
+[ -x "$JAVA_HOME/bin/java" ] || _lost="${_lost:-Java, $JAVA_HOME}"
+if [ -n "$_lost" ]; then
+    echo "error: the environment's $_lost, is gone or not for $(id -un 2>/dev/null) to run; make it" \
+        "anew, with PYTHON=... or JAVA_HOME=... where that is to be another:" \
+        "bash ${VIRTUAL_ENV%/.venv}/scripts/setup.sh" >&2
+    unset _lost
+    return 69
+fi
+unset _lost
+
 # Of all that Spark and Python read from variables, only what was chosen for this environment
 # counts, and what a person chooses for a command of ours.
 for _name in $(env | sed -n 's/^\(SPARK_[A-Z0-9_]*\|PYSPARK_[A-Z0-9_]*\|PYTHON[A-Z]*\)=.*/\1/p'); do

@@ -58,7 +58,7 @@ is_whole() {
 
 has_right_python() {
     fits "$venv/bin/python" && [[ -z "${PYTHON:-}" ||
-        "$(python_version "$PYTHON")" == "$(python_version "$venv/bin/python")" ]]
+        "$(base_python "$PYTHON")" == "$(base_python "$venv/bin/python")" ]]
 }
 
 belongs_here() { [[ "$(cat "$venv/checkout" 2>/dev/null)" == "$root" ]]; }

@@ -4,6 +4,8 @@ the shell has from other installations."""
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, without_privileges
 
 SECONDS = 200
 MARK = "the code of this very checkout"
@@ -43,6 +45,13 @@ def replace(path: Path, text: str) -> None:
     """Write a file anew: the old one may be linked to that of another checkout."""
     path.unlink(missing_ok=True)
     path.write_text(text)
+
+
+def at_activation(venv: Path, name: str, value: Path) -> None:
+    """Let activation give a variable another value."""
+    activate = venv / "bin" / "activate"
+    line = f"export {name}={shlex.quote(str(value))}"
+    replace(activate, re.sub(f"^export {name}=.*", line, activate.read_text(), flags=re.M))
 
 
 def hostile(folder: Path) -> dict[str, str]:
@@ -101,14 +110,22 @@ def test_copied_robbed_broken_off_and_moved(
 
     # Each of these is said with the way out.
     replace(venv / "checkout", f"{copied}\n")
-    activate = (venv / "bin" / "activate").read_text()
-    java = next(line for line in activate.splitlines() if line.startswith("export JAVA_HOME="))
-    replace(venv / "bin" / "activate", activate.replace(java, "export JAVA_HOME=/nowhere/java"))
+    at_activation(venv, "JAVA_HOME", Path("/nowhere/java"))
     assert "the environment's Java, /nowhere/java, is gone" in refusal(*submit)
     for python in (venv / "bin").glob("python*"):
         python.unlink()
+    at_activation(venv, "PYSPARK_PYTHON", venv / "bin" / "python")
     (venv / "bin" / "python").symlink_to("/nowhere/bin/python3")
-    assert "the environment's Python is gone" in refusal(*submit)
+    assert "the environment's Python, /nowhere/bin/python3, is gone" in refusal(*submit)
+    # As a Python in root's home is to everybody else.
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "python3").symlink_to(sys.executable)
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(tmp_path / "home" / "python3")
+    assert "the environment's Java, /nowhere/java, is gone" in refusal(*submit)
+    (tmp_path / "home").chmod(0)
+    line = refusal(*without_privileges(), *submit)
+    assert f"the environment's Python, {tmp_path}/home/python3, is gone or not for" in line
     (venv / "unfinished").touch()
     assert "the environment is not finished; make it: bash " in refusal(*submit)
 

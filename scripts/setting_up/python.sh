@@ -6,6 +6,10 @@ python_version() { # such as 3.11, of the python command "$1"; fails if it does 
     "$1" -I -c 'import sys, venv; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
+base_python() { # the one that the environment of the python command "$1" was made with, or itself
+    "$1" -I -c 'import os, sys; print(os.path.realpath(sys._base_executable))' 2>/dev/null
+}
+
 fits() {
     local version
     version="$(python_version "$1")" && [[ " $PYTHONS " == *" $version "* ]]
