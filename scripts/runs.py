@@ -4,6 +4,7 @@
     python scripts/runs.py show RUN
     python scripts/runs.py compare RUN RUN
     python scripts/runs.py clean --keep 10          # of each job; the best stay as well
+    python scripts/runs.py clean --keep 10 --dry-run
 
 RUN is a run folder, or its name as `list` shows it.
 """
@@ -11,9 +12,11 @@ RUN is a run folder, or its name as `list` shows it.
 from __future__ import annotations
 
 import argparse
+import os
+import pwd
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +36,10 @@ def main() -> int:
     options = _parser().parse_args()
     if not options.runs.is_dir():
         raise MissingDataError(f"--runs {options.runs}: no such folder")
-    whole = options.runs.resolve()
-    if options.act is _clean and whole in (ROOT.resolve(), *ROOT.resolve().parents):
-        # Such as / or a home: with everybody's runs.
-        raise UsageError(
-            f"--runs {options.runs}: this checkout lies in it, so it holds more than runs; "
-            "name the folder of the runs alone"
-        )
     # As other programs end whose reader (`| head`) has read enough.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if options.act is _clean:
+        _refuse_more_than_runs(options.runs)
     runs, odd = search(options.runs)
     for line in odd:
         print(f"runs: left out {line}", file=sys.stderr)
@@ -64,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("run", nargs=2)
         elif name == "clean":
             verb.add_argument("--keep", type=_positive, required=True, metavar="N")
+            verb.add_argument("--dry-run", action="store_true", help="say what would go")
     return parser
 
 
@@ -92,7 +91,39 @@ def _compare(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
             print(table((title, first.name, second.name), rows))
 
 
+def _refuse_more_than_runs(folder: Path) -> None:
+    """Keep `clean` from a folder such as / or a home, with runs of everybody.
+
+    Raises:
+        UsageError: a home or this checkout lies in it, or is it.
+    """
+    whole = folder.resolve()
+    homes = {os.path.expanduser("~"), *(user.pw_dir for user in pwd.getpwall())}
+    for what, path in (("this checkout", ROOT), *(("a home", Path(home)) for home in homes)):
+        place = path.resolve()
+        if path.is_absolute() and whole in (place, *place.parents):
+            raise UsageError(
+                f"--runs {folder}: {what}, {path}, lies in it, so it holds more than runs; "
+                "name the folder of the runs alone"
+            )
+
+
+def _refuse_other_checkouts(folder: Path, runs: Iterable[RecordedRun]) -> None:
+    """Keep `clean` from a folder with checkouts of this project, whose runs would count as one's.
+
+    Raises:
+        UsageError: a run lies in one.
+    """
+    for place in {parent for run in runs for parent in run.folder.parents}:
+        if folder in place.parents and (place / "scripts" / "runs.py").exists():
+            raise UsageError(
+                f"--runs {folder}: the checkout {place} lies in it, so it holds more than its own "
+                "runs; name the folder of the runs alone"
+            )
+
+
 def _clean(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
+    _refuse_other_checkouts(options.runs, runs)
     doomed: list[Path] = []
     for job in {run.job for run in runs}:
         members = [run for run in runs if run.job == job]
@@ -100,8 +131,15 @@ def _clean(options: argparse.Namespace, runs: list[RecordedRun]) -> None:
         doomed += superfluous(by_folder, list(by_folder), options.keep)
     kept = {run.folder for run in runs} - set(doomed)
     left = reasons_to_stay(doomed, kept, options.runs)
-    left |= delete([folder for folder in doomed if folder not in left])
-    print(f"deleted {len(doomed) - len(left)} of {len(runs)} runs")
+    going = [folder for folder in doomed if folder not in left]
+    if options.dry_run:
+        print(f"would delete {len(going)} of {len(runs)} runs")
+        for run in runs:
+            if run.folder in going:
+                print(f"would delete {run.name}")
+    else:
+        left |= delete(going)
+        print(f"deleted {len(doomed) - len(left)} of {len(runs)} runs")
     for run in runs:
         if run.folder in left:
             print(f"left {run.name}: {left[run.folder]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 import shutil
 import subprocess
 import sys
@@ -161,9 +162,48 @@ def test_the_patterns_name_files_not_everything() -> None:
     assert not any(set(pattern) <= set("*.?[]") for pattern in OUTPUTS)
 
 
-@pytest.mark.parametrize("folder", ["/", str(ROOT)])
+def test_a_dry_run_deletes_nothing(tmp_path: Path) -> None:
+    for day in (1, 2, 3):
+        write_run(tmp_path / str(day), day)
+    (tmp_path / "1" / "notes").touch()
+    done = runs("clean", "--keep", 1, "--runs", tmp_path, "--dry-run")
+    assert done.stdout.splitlines() == [
+        "would delete 1 of 3 runs",
+        "would delete 2",
+        "left 1: it holds notes, which no job has written",
+    ]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+# So many are kept that nothing would go if it were not refused.
+CLEAN = ("clean", "--keep", 10**9, "--runs")
+
+
+@pytest.mark.parametrize("folder", ["/", str(ROOT), pwd.getpwuid(0).pw_dir])
 def test_a_folder_with_more_than_runs(folder: str) -> None:
-    # So many are kept that nothing would go if it were not refused.
-    done = runs("clean", "--keep", 10**9, "--runs", folder)
+    done = runs(*CLEAN, folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"--runs {folder}: this checkout lies in it" in done.stderr
+    assert f"--runs {folder}: " in done.stderr and "so it holds more than runs" in done.stderr
+
+
+def test_a_home_is_no_folder_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "anna" / "runs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "anna")
+    monkeypatch.setenv("HOME", str(tmp_path / "anna"))
+    for folder in ("~/", tmp_path / "anna", tmp_path / "link", tmp_path):
+        done = runs(*CLEAN, folder)
+        assert done.returncode == 2 and f"a home, {tmp_path}/anna, lies in it" in done.stderr
+    assert runs(*CLEAN, "~/runs").returncode == 0
+
+
+def test_a_folder_of_checkouts_is_no_folder_of_runs(tmp_path: Path) -> None:
+    for name in ("mine", "yours"):
+        (tmp_path / name / "scripts").mkdir(parents=True)
+        (tmp_path / name / "scripts" / "runs.py").touch()
+        for day in (1, 2):
+            write_run(tmp_path / name / "runs" / str(day), day)
+    done = runs(*CLEAN[:1], "--keep", 1, "--runs", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"--runs {tmp_path}: the checkout {tmp_path}/" in done.stderr
+    assert len(list(tmp_path.glob("*/runs/*"))) == 4
+    assert clean(tmp_path / "mine" / "runs") == ["deleted 1 of 2 runs"]
