@@ -66,6 +66,10 @@ class Watch(TorchDispatchMode):
             self.sent |= {str(one.dtype) for one in inputs if one.device.type == "cpu"}
             # A copy that blocks waits for all that the GPU has still to do.
             self.blocking += [name] * (not kwargs or not kwargs.get("non_blocking"))
+        if "linalg" in name:
+            # Those look on the host whether the matrix was singular, which without content they
+            # leave out.
+            self.blocking.append(name)
         if name.startswith("aten.convolution"):
             self.searching.add(torch.backends.cudnn.benchmark)
             self.tf32.add(torch.backends.cudnn.allow_tf32)

@@ -15,8 +15,9 @@ import pytest
 from jobs import train_srgan
 from jobs.evaluate_srgan import _score
 from jobs.runtime.cluster.master import check_room
+from jobs.runtime.cluster.node import Node
 from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE
-from jobs.runtime.cluster.workers_file import read_workers
+from jobs.runtime.cluster.workers_file import Worker, read_workers
 from jobs.runtime.errors import UnavailableError, UsageError
 from jobs.runtime.gpu import device_of, local_gpus, rank_environment, task_device
 from jobs.runtime.profile import Cluster
@@ -85,6 +86,16 @@ def test_workers_of_one_host_share_its_gpus(tmp_path: Path) -> None:
     """B4."""
     (tmp_path / "workers").write_text("pc1 2 2g 1\npc2 2 2g 1\nme@pc1 2 2g 2\n")
     assert [one.first_gpu for one in read_workers(tmp_path / "workers")] == [0, 0, 1]
+
+
+def test_a_worker_is_not_promised_the_gpus_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B4: said before the Worker starts, of two GPUs whose first is another Worker's."""
+    monkeypatch.setenv("GPU_ADDRESSES", "5 7")
+    worker = Worker("worker-2", "localhost", 1, "1g", gpus=2, first_gpu=1)
+    with pytest.raises(UnavailableError, match="worker-2: 2 GPUs promised, 1 found"):
+        Node(tmp_path, "localhost").start_worker(worker, "spark://127.0.0.1:9", None)
 
 
 def test_a_gpu_needs_a_core() -> None:
