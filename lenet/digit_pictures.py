@@ -7,6 +7,7 @@ that was trained on them can only read what looks like that.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from scipy import ndimage
 from lenet.errors import BadDataError, MissingDataError
 from lenet.idx import IMAGE_SIZE
 
+DECODERS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""What a file may hold in spite of its name; Pillow has others that start programs."""
 MAX_PIXELS = 64_000_000
 BOX_SIZE = 20
 """Side of the box, in pixels, that a digit fits."""
@@ -50,7 +53,7 @@ def read_digit_pictures(folder: str) -> DigitPictures:
 
     Raises:
         MissingDataError: no folder, or no PNG in it.
-        BadDataError: a file that is no picture, named.
+        BadDataError: files that are no pictures, all of them named.
     """
     try:
         # What begins with a dot is hidden: macOS lays ._x.png beside x.png.
@@ -63,7 +66,15 @@ def read_digit_pictures(folder: str) -> DigitPictures:
         raise MissingDataError(f"{folder}: {error.strerror}") from error
     if not paths:
         raise MissingDataError(f"{folder}: no PNG files in it")
-    found = [like_mnist(_read_grey(path)) for path in paths]
+    found: list[NDArray[np.uint8] | None] = []
+    bad: list[BadDataError | MissingDataError] = []
+    for path in paths:
+        try:
+            found.append(like_mnist(_read_grey(path)))
+        except (BadDataError, MissingDataError) as error:
+            bad.append(error)
+    if bad:
+        raise type(bad[0])("; ".join(map(str, bad)))
     blank = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     return DigitPictures(
         [path.name for path in paths],
@@ -161,18 +172,24 @@ def _read_grey(path: Path) -> NDArray[np.float64]:
         # A named pipe would be waited for without end.
         raise BadDataError(f"{path}: is no regular file")
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise BadDataError(
-                    f"{path}: {picture.width}x{picture.height} pixels are too many for a digit"
-                )
-            upright = ImageOps.exif_transpose(picture)
-            return _grey_of(upright)
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, and of what is still smaller than the limit below.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=DECODERS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise BadDataError(
+                        f"{path}: {picture.width}x{picture.height} pixels are too many for a digit"
+                    )
+                return _grey_of(ImageOps.exif_transpose(picture))
+    except BadDataError:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadDataError(f"{path}: not a picture: {error}") from error
-    except OSError as error:
-        reason = error.strerror or f"damaged picture: {error}"
-        raise (MissingDataError if error.strerror else BadDataError)(f"{path}: {reason}") from error
+    except Exception as error:
+        # On broken data the decoders raise far more than OSError (ValueError, SyntaxError, ...).
+        if isinstance(error, OSError) and error.strerror:
+            raise MissingDataError(f"{path}: {error.strerror}") from error
+        raise BadDataError(f"{path}: damaged picture: {error}") from error
 
 
 def _grey_of(picture: Image.Image) -> NDArray[np.float64]:

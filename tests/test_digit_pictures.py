@@ -124,13 +124,36 @@ def test_what_has_no_digit_is_unreadable(grey: NDArray[np.float64]) -> None:
     assert like_mnist(grey) is None
 
 
-def test_hidden_files_are_left_out_and_a_named_pipe_is_refused(tmp_path: Path) -> None:
+def test_hidden_files_are_left_out_and_all_that_are_no_pictures_are_named(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "x.png")
     (tmp_path / "._x.png").write_bytes(b"\x00\x05\x16\x07")
     assert read_digit_pictures(str(tmp_path)).names == ["x.png"]
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(BadDataError, match="pipe.png: is no regular file"):
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(BadDataError, match=r"pipe.png: is no regular file; .*text.png: not a pic"):
         read_digit_pictures(str(tmp_path))
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_any_bytes_are_read_or_refused(
+    format: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    Image.fromarray(drawings()[0]).save(tmp_path / "whole", format)
+    whole = (tmp_path / "whole").read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(150):
+        odd = bytearray(whole)
+        # Most of the structure lies in front.
+        for place in random.integers(0, random.choice([40, 200, len(whole)]), 4):
+            odd[min(place, len(whole) - 1)] = random.integers(256)
+        (tmp_path / "odd.png").write_bytes(odd[: random.integers(1, 2 * len(whole))])
+        try:
+            (image,) = read_digit_pictures(str(tmp_path)).images
+        except BadDataError as error:
+            assert str(error).startswith(f"{tmp_path}/odd.png: ")
+        else:
+            assert image.shape == (28, 28)
+    assert not recwarn.list
 
 
 def test_a_speck_of_dirt_does_not_move_the_digit() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, StandaloneCluster
+from conftest import ROOT, StandaloneCluster, submit_command
 from srgan_samples import write_samples
 
 UI_PORTS = range(4040, 4057)
@@ -114,4 +114,36 @@ def test_a_poor_environment_on_a_cluster(cluster: StandaloneCluster, tmp_path: P
             ),
         )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["steps"] == 2
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_machine_whose_localhost_has_no_ipv4(cluster: StandaloneCluster, tmp_path: Path) -> None:
+    data = write_samples(tmp_path / "data", 2, side=64)
+    hosts = tmp_path / "hosts"
+    hosts.write_text(f"::1 localhost {socket.gethostname()}\n")
+    show = 'mount --bind "$1" /etc/hosts && getent ahosts localhost; shift; exec "$@"'
+    job = submit_command(
+        *("train_srgan", "--data", data, "--phase", "srresnet", "--srresnet-steps", 2),
+        *("--residual-blocks", 1, "--channels", 8, "--crop-size", 32, "--batch-size", 4),
+        *("--run-dir", tmp_path / "run"),
+        profile="lab-2pc",
+        spark=(
+            *("--master", cluster.master, "--executor-cores", "1", "--executor-memory", "900m"),
+            *("--total-executor-cores", "2"),
+        ),
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", show, "bash", hosts, *job],
+        env={**os.environ, **cluster.environment},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if "unshare:" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no file system of its own here: {done.stderr.strip()}")
+    assert "::1" in done.stdout and "127.0.0.1" not in done.stdout.partition("train_srgan")[0]
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["steps"] == 2

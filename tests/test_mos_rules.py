@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sqlite3
 from collections import Counter
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
-from small_study import make_study, run_mos
+from small_study import HttpRater, make_study, run_mos, serving
 from srgan_samples import write_samples
 
 from mos_study.order import trials_for_a_rater
@@ -313,5 +314,12 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
     assert {image.set for image in read_study(study).images} == {"p\\xefcs"}
+    with serving(study) as server:
+        rater = HttpRater(server)
+        rater.rate_all()
+        assert server.stop() == 0
+    assert {trial.name for trial in read_trials(study)} == {rater.name}
     done = run_mos("results", "--study", study)
     assert done.returncode == 0, done.stderr
+    results = json.loads((study / "results.json").read_text(encoding="utf-8"))
+    assert "p\\xefcs" in {score["set"] for score in results["scores"]}

@@ -84,7 +84,8 @@ def nightly(path: Path, *options: str) -> Night:
 def nights(small_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
     """A good night, one whose first job has no data, and one that trains too little."""
     folder = tmp_path_factory.mktemp("nights")
-    runs, path = folder / "runs", folder / "nightly.toml"
+    # No UTF-8.
+    runs, path = folder / "runs", folder / os.fsdecode(b"n\xe4chtlich.toml")
 
     def one(**changes: object) -> Night:
         path.write_text(config(runs, small_mnist, **changes))

@@ -25,6 +25,8 @@ from srgan.image_folder import read_images
 from srgan.upscaling.model_choice import read_model
 
 CLUSTER = ("--executor-cores", "1", "--executor-memory", "700m", "--total-executor-cores", "2")
+# No UTF-8.
+FILM = os.fsdecode(b"f\xfclm.mp4")
 SUFFIXES = ("png", "jpg", "bmp", "tif", "webp")
 
 
@@ -133,7 +135,7 @@ def film_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film of ten seconds with sound, and a picture, upscaled on local cores."""
     folder = tmp_path_factory.mktemp("film")
     (folder / "in").mkdir()
-    write_film(folder / "in/film.mp4", 10, "libx264", "aac")
+    write_film(folder / "film.mp4", 10, "libx264", "aac").rename(folder / "in" / FILM)
     Image.fromarray(sample_pixels(40, 50)).save(folder / "in/a 'q\"\n日本.png")
     done = spark_submit(
         *("upscale", "--input", folder / "in", "--output", folder / "out", "--sheet", "9"),
@@ -144,7 +146,7 @@ def film_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_film_keeps_frames_order_rate_and_sound(film_run: Path) -> None:
-    source, target = film_run / "in/film.mp4", film_run / "out/film.mp4"
+    source, target = film_run / "in" / FILM, film_run / "out" / FILM
     numbers, times, rate = frames_of(target)
     assert numbers == [number % 256 for number in range(250)]
     assert (times, rate) == frames_of(source)[1:]
