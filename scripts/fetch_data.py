@@ -21,6 +21,7 @@ or a file of it is not there, 69 no source answers.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import logging
 import sys
@@ -33,7 +34,7 @@ from fetching.large_file import fetch_large_file
 from fetching.sources import Source, find_sources
 from fetching.weight_sources import find_weights
 from jobs.runtime.command import command
-from jobs.runtime.errors import EXIT_OK, UnavailableError, one_line
+from jobs.runtime.errors import EXIT_OK, JobError, UnavailableError, one_line
 from jobs.runtime.files import open_atomically
 from jobs.runtime.places import local_path, plain_path
 from lenet.errors import BadDataError, MissingDataError
@@ -44,6 +45,7 @@ else:
     import tomli as tomllib
 
 DATA = Path(__file__).resolve().parents[1] / "data"
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NAMED = 10
 """How many files an error names before it only counts them."""
 
@@ -71,7 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     entry = catalog[options.dataset]
     source = plain_path(options.source)
-    fetch(options.dataset, entry, options.to or DATA / entry["folder"], source)
+    target = options.to or DATA / entry["folder"]
+    try:
+        fetch(options.dataset, entry, target, source)
+    except OSError as error:
+        place = Path(error.filename or "")
+        is_target = place.is_relative_to(target) or target.is_relative_to(place)
+        if error.errno not in NOT_ALLOWED or not is_target:
+            raise
+        raise JobError(
+            f"cannot write {place}: {error.strerror}; name a folder of your own with --to"
+        ) from error
     return EXIT_OK
 
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -35,6 +36,7 @@ from jobs.runtime import remote
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError
 from jobs.runtime.names import split_paths
+from jobs.runtime.text import as_text
 
 THREADS = 8
 
@@ -59,8 +61,9 @@ def prepare(options: argparse.Namespace) -> None:
     methods, images = split_paths(options.runs), split_paths(options.images)
     weights = options.lpips_weights and remote.plain_path(options.lpips_weights)
     study = render(options.study, methods, images, weights)
-    print(f"{len(study.methods)} methods on {len(study.images)} images: {options.study}")
-    print(f"next: python scripts/mos.py serve --study {options.study}")
+    folder = as_text(shlex.quote(str(options.study)))
+    print(f"{len(study.methods)} methods on {len(study.images)} images: {folder}")
+    print(f"next: python scripts/mos.py serve --study {folder}")
 
 
 def serve(options: argparse.Namespace) -> None:

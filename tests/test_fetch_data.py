@@ -11,16 +11,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, without_privileges
 
 from lenet.idx import FILES
 
+FETCH = ROOT / "scripts" / "fetch_data.py"
 NAMES = [*FILES["train"], *FILES["test"]]
 
 
 def fetch(*options: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "fetch_data.py", *map(str, options)],
+        [*without_privileges(), sys.executable, FETCH, *map(str, options)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -72,6 +72,15 @@ def test_a_second_call_does_nothing(sample: Path) -> None:
     assert {name: (sample / name).stat().st_mtime_ns for name in times} == times
 
 
+def test_a_folder_that_may_not_be_written(sample: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    done = fetch("sample", "--to", tmp_path / "new" / "er", "--source", sample)
+    tmp_path.chmod(0o755)
+    assert done.returncode == 1
+    reason = "Permission denied; name a folder of your own with --to"
+    assert done.stderr == f"fetch_data: error: cannot write {tmp_path}/new: {reason}\n"
+
+
 def test_another_version_of_the_package_is_not_taken(tmp_path: Path, sample: Path) -> None:
     other = tmp_path / "packages" / "scikit_image-0.0.1.dist-info"
     other.mkdir(parents=True)

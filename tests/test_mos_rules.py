@@ -313,6 +313,7 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
             "prepare", "--study", study, "--runs", "bicubic,original", "--images", images
         )
         assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f"serve --study '{tmp_path}/st\\xfcdy'\n")
     assert {image.set for image in read_study(study).images} == {"p\\xefcs"}
     with serving(study) as server:
         rater = HttpRater(server)
