@@ -102,7 +102,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     # Executors need not have these files: they get what is in them.
     shared = context.broadcast((models, weights, options.jpeg_quality))
     rows = context.parallelize(items, len(items)).mapPartitions(
-        lambda part: _score(part, local, *shared.value)
+        lambda part: _with_refusal(_score(part, local, *shared.value))
     )
     scores: dict[str, dict[str, dict[str, Scores]]] = {}
     sheets, pictures = [], []
@@ -179,6 +179,19 @@ def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> d
     return files
 
 
+def _with_refusal(rows: Iterator[Any]) -> Iterator[Any]:
+    """The rows, and behind them, as a value, why the device cannot be used, if it cannot.
+
+    Spark would try an exception four times, and lose its exit code.
+    """
+    from srgan import errors
+
+    try:
+        yield from rows
+    except (UnavailableError, errors.UnavailableError) as error:
+        yield UnavailableError(str(error))
+
+
 def _score(
     part: Iterator[Any],
     local: int,
@@ -186,25 +199,7 @@ def _score(
     weights: bytes | None,
     jpeg_quality: int | None,
 ) -> Iterator[Any]:
-    """Runs on an executor; a GPU that cannot be used is a value.
-
-    Spark would try an exception four times, and lose its exit code.
-    """
-    from srgan import errors
-
-    try:
-        yield from _scores(part, local, models, weights, jpeg_quality)
-    except (UnavailableError, errors.UnavailableError) as error:
-        yield UnavailableError(str(error))
-
-
-def _scores(
-    part: Iterator[Any],
-    local: int,
-    models: Mapping[str, bytes],
-    weights: bytes | None,
-    jpeg_quality: int | None,
-) -> Iterator[Any]:
+    # Runs on an executor.
     import torch
     from PIL import Image
 

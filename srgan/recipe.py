@@ -118,8 +118,7 @@ class Recipe(BaseModel):
     vgg_weights: str | None = Field(
         None,
         description="VGG weights in torchvision's names (.pth or .safetensors), for every "
-        "content but mse "
-        "[what fetch_data.py vgg19 or vgg16 fetched]",
+        "content but mse [what fetch_data.py vgg19 or vgg16 fetched]",
     )
     vgg_feature_scale: float = Field(
         1 / 12.75,

@@ -72,11 +72,7 @@ OTHER_SCALE = 4
 
 
 class VggFeatures(nn.Module):
-    """Frozen VGG up to one layer: images N x 3 x H x W in [-1, 1] to its feature maps.
-
-    Attributes:
-        heads: for lpips, the weight of each channel, of the last layer of every stage.
-    """
+    """Frozen VGG up to one layer: images N x 3 x H x W in [-1, 1] to its feature maps."""
 
     mean: Tensor
     deviation: Tensor
@@ -94,6 +90,7 @@ class VggFeatures(nn.Module):
         self.features = nn.Sequential(*layers[:-1])
         channels = [stage[-1] for stage in STAGES[networks[0]]] if part == "lpips" else []
         self.heads = nn.ParameterList(torch.zeros(number) for number in channels)
+        """For lpips, the weight of each channel, of the last layer of every stage."""
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], False)
         self.requires_grad_(False)

@@ -13,7 +13,7 @@ from unittest import mock
 import pytest
 
 from jobs import train_srgan
-from jobs.evaluate_srgan import _score
+from jobs.evaluate_srgan import _score, _with_refusal
 from jobs.runtime.cluster.master import check_room
 from jobs.runtime.cluster.node import Node
 from jobs.runtime.cluster.state import MASTER_FILE, WORKERS_FILE
@@ -178,5 +178,5 @@ def test_an_image_that_cannot_be_judged_on_its_gpu_gives_an_error_back(
 ) -> None:
     """Spark would try an exception again, and lose its exit code."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    [found] = _score(iter(()), 1, {}, None, None)
+    [found] = _with_refusal(_score(iter(()), 1, {}, None, None))
     assert isinstance(found, UnavailableError) and "Spark gave cuda:0" in str(found)
