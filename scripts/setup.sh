@@ -31,7 +31,8 @@ last_words() { # of the log "$1": the last error of pip or uv with its deepest c
 
 [[ -z "$extras" || "$extras" == test ]] || fail "unknown word '$extras'; there is: setup.sh [test]"
 # Of another installation, or of this one when it is activated.
-unset PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP VIRTUAL_ENV UV_TORCH_BACKEND UV_REQUIRE_HASHES
+unset PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
+unset UV_TORCH_BACKEND UV_REQUIRE_HASHES
 PATH=":$PATH:" && PATH="${PATH//:"$venv/bin":/:}" && PATH="${PATH#:}" && export PATH="${PATH%:}"
 # shellcheck source-path=SCRIPTDIR
 {

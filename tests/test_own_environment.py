@@ -130,11 +130,13 @@ def test_copied_robbed_broken_off_and_moved(
     assert "the environment is not finished; make it: bash " in refusal(*submit)
 
     # A second set-up heals all of that, in a shell that has much of others.
-    environment = hostile(tmp_path / "others")
+    environment = {**hostile(tmp_path / "others"), "PYTHONDONTWRITEBYTECODE": "1"}
     done = run("bash", copied / "scripts" / "setup.sh", environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "setup: done" in done.stdout
     assert done.stderr == ""
+    # Every job would compile torch anew, three seconds long.
+    assert list(venv.glob("lib/python3.*/site-packages/torch/__pycache__/*.pyc"))
 
     with open(copied / "lenet" / "__init__.py", "a") as package:
         package.write(f"\nprint({MARK!r})\n")
