@@ -80,7 +80,8 @@ def work(run: Run[Options]) -> dict[str, Any]:
         content_loss(options.recipe())
     data, test_sets = remote.absolute(options.data), _test_sets(options.test_sets)
     context = run.start_spark(launch.properties)
-    logger.info("%d ranks, %s", launch.ranks, "a GPU each" if launch.use_gpu else "on cores")
+    ranks = "1 rank" if launch.ranks == 1 else f"{launch.ranks} ranks"
+    logger.info("%s, %s", ranks, "a GPU each" if launch.use_gpu else "on cores")
 
     bars: dict[str, Progress] = {}
 
