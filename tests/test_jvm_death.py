@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, spark_submit
+from conftest import ROOT, spark_submit, without_privileges
 from faults import processes_with, running_job, wait_until
 
 
@@ -73,3 +75,41 @@ def test_a_killed_jvm(small_mnist: Path, tmp_path: Path) -> None:
     assert "run the same command again" in last
     assert done.result["status"] == "failed"
     assert "Spark's JVM is gone" in done.result["error"]
+
+
+@pytest.mark.parametrize("kind", ["socket", "file that may not be opened"])
+def test_what_the_watch_says_reaches_any_stderr(kind: str, tmp_path: Path) -> None:
+    # systemd gives a socket; root's shell opens a file for the user that it then becomes.
+    program = (
+        "import time; from jobs.runtime.jvm_watch import JvmWatch; "
+        "JvmWatch('train_lenet'); print('watching', flush=True); time.sleep(60)"
+    )
+    parent = [
+        *without_privileges(),
+        "bash",
+        "-c",
+        '"$0" -c "$1" 2>/dev/null; true',
+        sys.executable,
+        program,
+    ]
+    file = tmp_path / "log"
+    ours, theirs = socket.socketpair()
+    with ours, theirs, file.open("w") as log:
+        file.chmod(0o400)
+        with subprocess.Popen(
+            parent,
+            cwd=ROOT,
+            env={**os.environ, "PYSPARK_GATEWAY_PORT": "1"},
+            stdout=subprocess.PIPE,
+            stderr=theirs if kind == "socket" else log,
+        ) as started:
+            assert started.stdout is not None
+            assert started.stdout.readline() == b"watching\n"
+            started.kill()
+        if kind == "socket":
+            ours.settimeout(10)
+            said = ours.recv(1000).decode()
+        else:
+            wait_until(lambda: file.read_text() != "", 10, "nothing is said")
+            said = file.read_text()
+    assert said.startswith("train_lenet: error: Spark's JVM is gone (killed")
