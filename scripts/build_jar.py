@@ -17,6 +17,7 @@ from pathlib import Path
 import pyspark
 from bigdl.dllib.utils.engine import get_bigdl_jars
 
+from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
 from lenet.bigdl import JAR
 
@@ -51,6 +52,7 @@ def write_jar(folder: Path, jar: Path) -> None:
             archive.writestr(entry, file.read_bytes())
 
 
+@command("build_jar")
 def main(jar: Path = JAR) -> int:
     """Build the jar and return the exit code."""
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,7 @@ HEADER = "# By scripts/lock.py; install with --no-deps.\n"
 
 
 def main(options: list[str]) -> int:
-    """Resolve, and write one file a purpose."""
+    """Resolve, and write one file per purpose."""
     uv = ROOT / ".venv" / "uv" / "bin" / "uv"
     with tempfile.TemporaryDirectory() as folder:
         resolved, overrides = Path(folder, "resolved.txt"), Path(folder, "overrides.txt")

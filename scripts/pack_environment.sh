@@ -29,7 +29,10 @@ if [[ "${1:-}" == --list ]]; then
     pack --file=/dev/null --verbose --show-transformed-names
     exit
 fi
-mkdir -p "$(dirname "$archive")"
+mkdir -p "$(dirname "$archive")" 2>/dev/null && [[ -w "$(dirname "$archive")" ]] || {
+    echo "pack_environment: error: $(dirname "$archive") cannot be written by $(id -un)" >&2
+    exit 69
+}
 # Under another name until it is whole: submit.sh sends whatever bears the name. Most of it is
 # packed already: looking harder for what can be saved takes several times as long.
 pack --use-compress-program='gzip -1' --file="$archive.part"
