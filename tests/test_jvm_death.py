@@ -1,4 +1,4 @@
-"""The JVM's temporary folder will not do, or the JVM dies: said in one line of ours, the last."""
+"""The driver's JVM: its temporary folder will not do, it dies, or passes a signal on."""
 
 from __future__ import annotations
 
@@ -113,3 +113,31 @@ def test_what_the_watch_says_reaches_any_stderr(kind: str, tmp_path: Path) -> No
             wait_until(lambda: file.read_text() != "", 10, "nothing is said")
             said = file.read_text()
     assert said.startswith("train_lenet: error: Spark's JVM is gone (killed")
+
+
+def test_a_signal_to_the_jvm_goes_to_the_main_thread() -> None:
+    # Another thread would take it on a busy machine, and the main one, in which alone Python
+    # handles signals, sleep on. Where only the main one may take it, it waits until that one does.
+    program = """
+import os, signal, time
+from jobs.runtime.jvm import driver_jvm
+from jobs.runtime.stop import StopSignal
+StopSignal().listen()
+jvm = driver_jvm().java.lang.ProcessHandle.current().pid()
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(jvm, signal.SIGTERM)
+until = time.monotonic() + 30
+while signal.SIGTERM not in signal.sigpending() and time.monotonic() < until:
+    time.sleep(0.05)
+print("waits for the main thread", flush=True)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+"""
+    done = subprocess.run(
+        ["bash", "-c", 'source .venv/bin/activate && exec python -c "$0"', program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "waits for the main thread" in done.stdout, done.stderr
+    assert "stopped by SIGTERM; run the same command again" in done.stderr

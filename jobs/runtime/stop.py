@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +35,10 @@ class StopSignal:
             # nohup lets a job outlive its terminal.
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._handle)
-                on_signal(number.name[3:], partial(os.kill, os.getpid(), number))
+                # A signal to the process could be taken by any of its threads (one that just starts
+                # another does), and Python's handlers run in the main one alone, which would sleep.
+                main = threading.main_thread().ident
+                on_signal(number.name[3:], partial(signal.pthread_kill, main, number))
 
     @contextmanager
     def gently(self, tell: Callable[[], None] = lambda: None) -> Iterator[None]:
