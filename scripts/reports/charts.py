@@ -86,7 +86,7 @@ def line_chart(
             times = [x for points in series.values() for x, _ in points]
             if min(times) == max(times):
                 axes.set_xlim(times[0] - SIDE, times[0] + SIDE)
-            locator = AutoDateLocator(minticks=3)
+            locator = AutoDateLocator(minticks=3, maxticks=6)
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
         else:
