@@ -8,7 +8,7 @@ Each image is a task of its own, spread over the executors. PSNR and SSIM are on
 4 pixels cut off each border, as in the paper; those on RGB stand beside them. PSNR ends at 100 dB,
 which stands for equal images. LPIPS, of the whole image, is measured where its weights are there
 (python scripts/fetch_data.py lpips), on this machine alone; lower is better. The run folder
-receives scores.csv (an image a line), contact-sheet.png, pictures, log.txt and result.json.
+receives scores.csv (one line per image), contact-sheet.png, pictures, log.txt and result.json.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ from jobs.runtime.options import JobOptions
 from jobs.runtime.spark import task_gpus
 
 if TYPE_CHECKING:
+    from srgan.image_folder import NamedImage
     from srgan.metrics import Scores
+
+    # Test set, image, and whether it is to be shown; test set, name, scores by method, pictures.
+    Item = tuple[str, NamedImage, bool]
+    Row = tuple[str, str, dict[str, Scores], dict[str, bytes]]
 
 logger = logging.getLogger("jobs.evaluate_srgan")
 
@@ -52,7 +57,7 @@ class Options(JobOptions):
         "files, or models that come with this project, such as default; bicubic is always judged",
     )
     test_sets: str = Field(description="folders of test images, separated by commas")
-    pictures: int = Field(4, ge=0, description="images a test set in the contact sheet")
+    pictures: int = Field(4, ge=0, description="images per test set in the contact sheet")
     jpeg_quality: int | None = Field(
         None,
         ge=1,
@@ -179,7 +184,7 @@ def _write_pictures(folder: Path, name: str, versions: Mapping[str, bytes]) -> d
     return files
 
 
-def _with_refusal(rows: Iterator[Any]) -> Iterator[Any]:
+def _with_refusal(rows: Iterator[Row]) -> Iterator[Row | UnavailableError]:
     """The rows, and behind them, as a value, why the device cannot be used, if it cannot.
 
     Spark would try an exception four times, and lose its exit code.
@@ -193,12 +198,12 @@ def _with_refusal(rows: Iterator[Any]) -> Iterator[Any]:
 
 
 def _score(
-    part: Iterator[Any],
+    part: Iterator[Item],
     local: int,
     models: Mapping[str, bytes],
     weights: bytes | None,
     jpeg_quality: int | None,
-) -> Iterator[Any]:
+) -> Iterator[Row]:
     # Runs on an executor.
     import torch
     from PIL import Image

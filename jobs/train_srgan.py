@@ -20,7 +20,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,9 @@ from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
 from jobs.runtime.text import number
 from srgan.recipe import Recipe
+
+if TYPE_CHECKING:
+    from srgan.loop import Progress as TrainingProgress
 
 logger = logging.getLogger("jobs.train_srgan")
 
@@ -147,7 +150,7 @@ def _train_on_rank(
         # The others would say the same.
         logging.getLogger("srgan").addHandler(WarningsForDriver(logging.WARNING))
 
-    def progress(values: Any) -> None:
+    def progress(values: TrainingProgress) -> None:
         report_progress(values._asdict())
 
     def stop() -> bool:

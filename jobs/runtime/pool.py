@@ -16,6 +16,7 @@ POLL_SECONDS = 0.1
 TASKS_PER_CORE = 4
 """At least, if there are as many items: with fewer, cores would wait for the last ones."""
 Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 class _Outcomes(AccumulatorParam):
@@ -32,10 +33,10 @@ class _Outcomes(AccumulatorParam):
 def run_on_executors(
     context: SparkContext,
     items: Sequence[Item],
-    do: Callable[[Item], Any],
+    do: Callable[[Item], Outcome],
     weigh: Callable[[Item], float],
     least_weight: float,
-    on_outcome: Callable[[Any], object],
+    on_outcome: Callable[[Outcome], object],
 ) -> None:
     """Do every item on some executor, the heaviest first, and report each outcome.
 

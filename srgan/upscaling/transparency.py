@@ -14,7 +14,7 @@ so what is opaque stays opaque.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srgan.upscaling.tiles import Box, Upscaler
+
+Pixels = TypeVar("Pixels", np.ndarray, Tensor)
 
 REACH = 16
 """Pixels by which colours are spread into what cannot be seen. Whoever cuts a picture into blocks
@@ -142,5 +144,5 @@ def _spread(pixels: np.ndarray, levels: int, device: torch.device) -> np.ndarray
     return rounded.cpu().numpy().astype(pixels.dtype)
 
 
-def _cut(pixels: Any, box: Box) -> Any:
+def _cut(pixels: Pixels, box: Box) -> Pixels:
     return pixels[box.top : box.top + box.height, box.left : box.left + box.width]

@@ -6,9 +6,10 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import av
+from av.container import OutputContainer
 
 from srgan.errors import BadDataError
 from srgan.upscaling.films.colours import Colours
@@ -141,14 +142,15 @@ class Encoding:
 
     @property
     def is_deep(self) -> bool:
-        """Whether frames have more than 8 bits a channel."""
+        """Whether frames have more than 8 bits per channel."""
         return "10" in self.pixel_format
 
-    def open(self, output: Any) -> Any:
+    def open(self, output: OutputContainer) -> av.VideoStream:
         """Add a stream with its encoder to an output of PyAV; times count frames."""
         codec = CODECS[self.codec]
         rate = min(self.rate, Fraction(FASTEST_AV1)) if self.codec == "av1" else self.rate
-        stream = output.add_stream(codec.encoder, rate=rate, options=dict(self.options))
+        added = output.add_stream(codec.encoder, rate=rate, options=dict(self.options))
+        stream = cast(av.VideoStream, added)
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, self.pixel_format
         context = stream.codec_context
         context.time_base = 1 / rate
@@ -181,7 +183,7 @@ def choose_codec(
         suffix: of the result's name, with its dot.
         source_codec: FFmpeg's name of the source's.
         size: width and height of the result in pixels.
-        is_deep: whether the source has more than 8 bits a channel.
+        is_deep: whether the source has more than 8 bits per channel.
         has_alpha: whether the result is to have transparent parts.
 
     Raises:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 
@@ -100,23 +100,23 @@ def _film_packets(
     times: FilmTimes,
     tracks: Tracks,
     film: OpenFilm,
-) -> Iterator[Any]:
+) -> Iterator[av.Packet]:
     starts = [record.time for table in tables for record in table.packets]
     # How long each stands: until the next, and the last as long as in the source.
     ends = iter([*starts[1:], starts[-1] + times.last_duration])
     before: int | None = None
     for file, table in zip(files, tables, strict=True):
-        for packet in read_packets(file, table):
+        for record, packet in zip(table.packets, read_packets(file, table), strict=True):
             end = next(ends)
-            if before is not None and packet.pts <= before:
+            if before is not None and record.time <= before:
                 continue
-            before = packet.pts
-            packet.duration = max(0, end - packet.pts)
+            before = record.time
+            packet.duration = max(0, end - record.time)
             packet.stream, packet.time_base = tracks.film, film.unit
             yield packet
 
 
-def _other_packets(film: OpenFilm, tracks: Tracks) -> Iterator[Any]:
+def _other_packets(film: OpenFilm, tracks: Tracks) -> Iterator[av.Packet]:
     streams = [film.container.streams[index] for index in tracks.copied]
     if not streams:
         return
@@ -132,9 +132,11 @@ def _other_packets(film: OpenFilm, tracks: Tracks) -> Iterator[Any]:
         yield packet
 
 
-def _when(packet: Any) -> Fraction:
+def _when(packet: av.Packet) -> Fraction:
     """Seconds at which a packet is to be in the file."""
-    return Fraction(packet.pts if packet.dts is None else packet.dts) * packet.time_base
+    time = packet.pts if packet.dts is None else packet.dts
+    assert time is not None
+    return time * packet.time_base
 
 
 def _damage(

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
-from av.stream import Disposition
+from av.container import InputContainer
+from av.stream import Disposition, Stream
 
 from srgan.errors import BadDataError
 
@@ -43,9 +44,9 @@ class Health:
 class OpenFilm:
     """A film's file, open for reading."""
 
-    container: Any
+    container: InputContainer
     """PyAV's object for the file."""
-    stream: Any
+    stream: av.VideoStream
     """The one with the frames."""
     has_alpha: bool
     """Whether frames have transparent parts."""
@@ -53,9 +54,10 @@ class OpenFilm:
     @property
     def unit(self) -> Fraction:
         """Seconds of a unit of the stream's times."""
-        return Fraction(self.stream.time_base)
+        assert self.stream.time_base is not None
+        return self.stream.time_base
 
-    def packets(self, streams: Sequence[Any], health: Health) -> Iterator[Any]:
+    def packets(self, streams: Sequence[Stream], health: Health) -> Iterator[av.Packet]:
         """The packets of some streams as they come; none that is empty."""
         for _ in range(ATTEMPTS):
             try:
@@ -78,7 +80,8 @@ class OpenFilm:
         name = self.stream.codec_context.name
         decoder = self.stream.codec_context
         if self.has_alpha and name in _ALPHA_DECODERS:
-            decoder = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
+            created = av.CodecContext.create(_ALPHA_DECODERS[name], "r")
+            decoder = cast(av.VideoCodecContext, created)
         for packet in self.packets([self.stream], health):
             try:
                 yield from _timed(decoder.decode(packet), health)
@@ -122,14 +125,14 @@ def open_film(path: str) -> Iterator[OpenFilm]:
         yield OpenFilm(container, stream, has_alpha)
 
 
-def _alpha_format(stream: Any) -> bool:
+def _alpha_format(stream: av.VideoStream) -> bool:
     pixel_format = stream.codec_context.format
     if pixel_format is None or pixel_format.has_palette:
         return False
     return any(part.is_alpha for part in pixel_format.components)
 
 
-def _film_of(container: Any) -> Any:
+def _film_of(container: InputContainer) -> av.VideoStream:
     pictures = 0
     for stream in container.streams.video:
         if stream.disposition & NO_FILM:
@@ -173,7 +176,7 @@ class TimesReader:
         self._listed = 0
         self._end = Fraction(0)
 
-    def see(self, packet: Any) -> None:
+    def see(self, packet: av.Packet) -> None:
         """Look at a packet of any stream.
 
         Raises:

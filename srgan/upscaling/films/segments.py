@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import av
 from av.packet import PacketSideData, packet_sidedata_type_from_literal
@@ -56,7 +56,7 @@ class SegmentWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def add(self, time: int, packet: Any) -> None:
+    def add(self, time: int, packet: av.Packet) -> None:
         """Add a packet of PyAV whose frame is shown at that time, in the source's units."""
         content, alpha = bytes(packet), b""
         if packet.has_sidedata(ALPHA):
@@ -85,7 +85,7 @@ def read_table(path: Path) -> SegmentTable:
     return SegmentTable(packets, found["errors"], found["notes"])
 
 
-def read_packets(path: Path, table: SegmentTable) -> Iterator[Any]:
+def read_packets(path: Path, table: SegmentTable) -> Iterator[av.Packet]:
     """PyAV's packets of a segment's file, without stream and unit of time."""
     with open(path, "rb") as file:
         for record in table.packets:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import av
-from av.stream import Disposition
+from av.container import OutputContainer
+from av.stream import AttachmentStream, Disposition, Stream
 
 from srgan.errors import BadDataError
 from srgan.upscaling.films.codecs import Encoding
@@ -48,9 +48,9 @@ _HANDLERS = {"videohandler", "soundhandler", "subtitlehandler", "datahandler"}
 class Tracks:
     """The streams of a result."""
 
-    film: Any
+    film: av.VideoStream
     """The stream of the frames."""
-    copied: Mapping[int, Any]
+    copied: Mapping[int, Stream]
     """By the number of the source's stream."""
 
 
@@ -77,12 +77,12 @@ def check_sound(film: OpenFilm, suffix: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def add_tracks(film: OpenFilm, output: Any, suffix: str, encoding: Encoding) -> Tracks:
+def add_tracks(film: OpenFilm, output: OutputContainer, suffix: str, encoding: Encoding) -> Tracks:
     """Give a result its streams, in the order of the source's, and all that is said of them."""
     container = film.container
     pictures = _pictures(film) if suffix == ".mkv" else {}
-    copied: dict[int, Any] = {}
-    new_film: Any = None
+    copied: dict[int, Stream] = {}
+    new_film: av.VideoStream | None = None
     for stream in container.streams:
         if stream is film.stream:
             new_film = encoding.open(output)
@@ -94,10 +94,10 @@ def add_tracks(film: OpenFilm, output: Any, suffix: str, encoding: Encoding) -> 
             name = stream.metadata.get("filename", f"cover{_picture_suffix(stream)}")
             kind = stream.metadata.get("mimetype", f"image/{_picture_suffix(stream)[1:]}")
             output.add_attachment(name, kind.replace("jpg", "jpeg"), pictures[stream.index])
-        elif stream.type == "attachment" and suffix == ".mkv":
+        elif isinstance(stream, AttachmentStream) and suffix == ".mkv":
             name, kind = stream.name or "attachment", stream.mimetype or "application/octet-stream"
-            new = output.add_attachment(name, kind, stream.data)
-            new.metadata.update(_words(stream.metadata))
+            attachment = output.add_attachment(name, kind, stream.data)
+            attachment.metadata.update(_words(stream.metadata))
         elif _is_kept(stream, suffix):
             new = output.add_stream_from_template(stream, opaque=True)
             _describe(stream, new)
@@ -106,6 +106,7 @@ def add_tracks(film: OpenFilm, output: Any, suffix: str, encoding: Encoding) -> 
     chapters = container.chapters()
     if chapters:
         output.set_chapters(chapters)
+    assert new_film is not None
     return Tracks(new_film, copied)
 
 
@@ -136,7 +137,9 @@ def lost(source: OpenFilm, result: OpenFilm, suffix: str) -> list[str]:
     return lines
 
 
-def _by_kind(source: OpenFilm, result: OpenFilm) -> Iterator[tuple[str, list[Any], list[Any]]]:
+def _by_kind(
+    source: OpenFilm, result: OpenFilm
+) -> Iterator[tuple[str, list[Stream], list[Stream]]]:
     for kind in ("film track", "cover", "sound track", "subtitle", "attachment"):
         both = [
             [stream for stream in one.container.streams if _kind(stream) == kind]
@@ -149,12 +152,12 @@ def _no_place(suffix: str) -> str:
     return f"{TITLES[suffix]} has no place for them"
 
 
-def is_picture(stream: Any) -> bool:
+def is_picture(stream: Stream) -> bool:
     """Whether a video stream is a cover or the like."""
     return bool(stream.disposition & NO_FILM)
 
 
-def _is_kept(stream: Any, suffix: str) -> bool:
+def _is_kept(stream: Stream, suffix: str) -> bool:
     """Whether a container can hold a stream, tried with nothing else in it."""
     if suffix == ".mkv" and (stream.type == "attachment" or is_picture(stream)):
         return True
@@ -186,11 +189,11 @@ def _pictures(film: OpenFilm) -> dict[int, bytes]:
     return found
 
 
-def _picture_suffix(stream: Any) -> str:
+def _picture_suffix(stream: Stream) -> str:
     return {"mjpeg": ".jpg"}.get(stream.codec_context.name, f".{stream.codec_context.name}")
 
 
-def _describe(stream: Any, new: Any) -> None:
+def _describe(stream: Stream, new: Stream) -> None:
     words = _words(stream.metadata)
     if "name" in words:
         # As _missing_words says, and when it writes it takes the other.
@@ -219,12 +222,12 @@ def _missing_words(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     return sorted(name for name in _words(old) if name.lower() not in kept)
 
 
-def _kind(stream: Any) -> str:
+def _kind(stream: Stream) -> str:
     kinds = {"video": "film track", "audio": "sound track"}
     return "cover" if is_picture(stream) else kinds.get(stream.type, stream.type)
 
 
-def _name(stream: Any) -> str:
+def _name(stream: Stream) -> str:
     """What a message calls a stream."""
     kind = _kind(stream)
     context = stream.codec_context
