@@ -33,7 +33,7 @@ def class_path() -> list[str]:
 def spark_properties(cores: int) -> dict[str, str]:
     """What BigDL needs of Spark, for executors of `cores` cores."""
     return {
-        # DistriOptimizer runs one task an executor, which uses all its cores by threads. Asking
+        # DistriOptimizer runs one task per executor, which uses all its cores by threads. Asking
         # for all of them keeps Spark from giving two tasks to one executor and none to another.
         "spark.task.cpus": str(cores),
         "spark.shuffle.reduceLocality.enabled": "false",

@@ -113,7 +113,7 @@ def decode_image(
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "F"):
-        raise BadDataError("32 bits a channel are not supported")
+        raise BadDataError("32 bits per channel are not supported")
     if image.mode.startswith("I;16"):
         # Pillow would clip 16-bit grey at 255 instead of scaling it.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -193,7 +193,7 @@ def test_transparency_named_jpg_is_put_on_white(name: str, tmp_path: Path) -> No
     target, notes = upscale_file(source)
     result = np.asarray(Image.open(target)).astype(int)
     assert "what is transparent is put on white: JPEG has no transparency" in notes
-    assert ("16 bits a channel become 8, as JPEG has no more" in notes) == (name == "deep.jpg")
+    assert ("16 bits per channel become 8, as JPEG has no more" in notes) == (name == "deep.jpg")
     assert (result[:, -40:] >= 250).all()
     expected = np.asarray(picture("L" if name == "grey.jpg" else "RGB").resize((240, 160), 3))
     assert np.abs(result[:, :40] - expected[:, :40]).mean() < 3
@@ -272,7 +272,7 @@ def test_fewer_bits_are_said(name: str, bits: int, tmp_path: Path) -> None:
     image.pngsave(str(tmp_path / "a.png"))
     target, notes = upscale_file(tmp_path / "a.png", OutputOptions(format=name))
     assert [line for line in notes if "bits" in line] == [
-        f"16 bits a channel become {bits}, as {FORMAT_NAMES[name]} has no more"
+        f"16 bits per channel become {bits}, as {FORMAT_NAMES[name]} has no more"
     ]
     if name == "heic":
         found = pillow_heif.open_heif(target, convert_hdr_to_8bit=False)

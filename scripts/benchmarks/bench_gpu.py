@@ -201,7 +201,7 @@ def last_convolution(bench: Bench) -> dict[str, Any]:
 
 
 def upscaling(bench: Bench) -> dict[str, Any]:
-    """Output megapixels a second, and grey levels between the CPU's result and this one."""
+    """Output megapixels per second, and grey levels between the CPU's result and this one."""
     found: dict[str, Any] = {}
     side = 48 if bench.tiny else 1024
     pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)

@@ -138,7 +138,7 @@ def _plain(folder: Path) -> Measured:
 
 
 def _network(name: str, folder: Path) -> list[float]:
-    """Output megapixels a second of a network alone; nothing where it is not installed."""
+    """Output megapixels per second of a network alone; nothing where it is not installed."""
     program = Path(__file__).resolve().parent / "baselines" / "upscale_network.py"
     words = [sys.executable, str(program), name, str(folder), str(THREADS)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS)}

@@ -1,4 +1,4 @@
-"""Output megapixels a second of a network alone: pictures in memory, results in memory.
+"""Output megapixels per second of a network alone: pictures in memory, results in memory.
 
     python scripts/benchmarks/baselines/upscale_network.py ours PICTURES THREADS
     python scripts/benchmarks/baselines/upscale_network.py span PICTURES THREADS

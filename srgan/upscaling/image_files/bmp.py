@@ -23,7 +23,7 @@ def write_bmp(path: Path, image: Any, resolution: Resolution | None) -> None:
 
     Args:
         path: the file.
-        image: of libvips; 8 bits a channel; grey, RGB or RGB with transparency.
+        image: of libvips; 8 bits per channel; grey, RGB or RGB with transparency.
         resolution: of the picture; None for none.
     """
     width, height, bands = image.width, image.height, image.bands

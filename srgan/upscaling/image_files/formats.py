@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 LARGEST_HELD = 50
-"""Megapixels of a result whose writer holds it all, with up to 30 bytes a pixel."""
+"""Megapixels of a result whose writer holds it all, with up to 30 bytes per pixel."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def losses(picture: Picture, metadata: Metadata, target: Format) -> tuple[str, .
     """
     image, name = picture.image, target.name
     if target == formats.BMP and (picture.bits > 8 or image.bands == 2):
-        what = "16 bits a channel" if picture.bits > 8 else "grey with transparency"
+        what = "16 bits per channel" if picture.bits > 8 else "grey with transparency"
         raise BadDataError(f"has {what}, which BMP cannot hold; take --format png")
     notes = [*picture.notes, *_lost_colours(picture, target)]
     if picture.has_alpha and not target.has_alpha:
@@ -103,7 +103,7 @@ def losses(picture: Picture, metadata: Metadata, target: Format) -> tuple[str, .
     if target == formats.GIF:
         notes.append("256 colours at most, as GIF has no more")
     if picture.bits > target.bits:
-        notes.append(f"{picture.bits} bits a channel become {target.bits}, as {name} has no more")
+        notes.append(f"{picture.bits} bits per channel become {target.bits}, as {name} has no more")
     if not target.has_exif:
         kept = {
             "EXIF data": metadata.exif,

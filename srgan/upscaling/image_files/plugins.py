@@ -128,7 +128,7 @@ def write_heic(
 
 
 def open_jxl(file: IO[bytes], check: Callable[[int, int], None]) -> Found:
-    """Read a JPEG XL file, 8 bits a channel.
+    """Read a JPEG XL file, 8 bits per channel.
 
     Args:
         file: open for reading.

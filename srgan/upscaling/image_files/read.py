@@ -37,7 +37,7 @@ class Picture:
     """An image file that is open; what it holds is read when it is asked for."""
 
     image: Any
-    """8 or 16 bits a channel, grey or RGB, with or without a fourth channel; its fields hold ICC
+    """8 or 16 bits per channel, grey or RGB, with or without a fourth channel; its fields hold ICC
     profile, XMP and IPTC data."""
     kind: Format
     """By its content, whatever its name."""
