@@ -8,17 +8,19 @@ openjdk-17-jdk-headless). The same sources and the same javac give the same byte
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyspark
 from bigdl.dllib.utils.engine import get_bigdl_jars
 
 from jobs.runtime.command import command
-from jobs.runtime.errors import EXIT_OK
+from jobs.runtime.errors import EXIT_OK, JobError, UnavailableError
 from lenet.bigdl import JAR
 
 SOURCES = JAR.parent
@@ -31,16 +33,21 @@ def compile_classes(folder: Path) -> None:
     """Compile all sources into a folder.
 
     Raises:
-        subprocess.CalledProcessError: a source has a mistake, which javac has printed.
-        FileNotFoundError: there is no javac.
+        JobError: a source has a mistake, which javac has printed.
+        UnavailableError: there is no javac.
     """
     spark = Path(pyspark.__path__[0]) / "jars" / "*"
     class_path = ":".join([*sorted(get_bigdl_jars()), str(spark)])
     words = [
         *("javac", "--release", RELEASE, "-proc:none", "-g:none", "-nowarn", "-Xlint:-options"),
-        *("-cp", class_path, "-d", folder, *sorted(SOURCES.glob("*.java"))),
+        *("-XDsuppressNotes", "-cp", class_path, "-d", folder, *sorted(SOURCES.glob("*.java"))),
     ]
-    subprocess.run([str(word) for word in words], check=True)
+    try:
+        subprocess.run([str(word) for word in words], check=True)
+    except FileNotFoundError:
+        raise UnavailableError("no javac here; on Debian: openjdk-17-jdk-headless") from None
+    except subprocess.CalledProcessError:
+        raise JobError(f"javac refuses {SOURCES}; nothing was written") from None
 
 
 def write_jar(folder: Path, jar: Path) -> None:
@@ -53,8 +60,13 @@ def write_jar(folder: Path, jar: Path) -> None:
 
 
 @command("build_jar")
-def main(jar: Path = JAR) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Build the jar and return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jar", metavar="FILE", nargs="?", type=Path, default=JAR, help="to write")
+    jar = parser.parse_args(argv).jar
     with tempfile.TemporaryDirectory() as folder:
         compile_classes(Path(folder))
         write_jar(Path(folder), jar)
@@ -63,4 +75,4 @@ def main(jar: Path = JAR) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    sys.exit(main())

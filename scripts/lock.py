@@ -28,7 +28,10 @@ HEADER = "# By scripts/lock.py; install with --no-deps.\n"
 
 
 def main(options: list[str]) -> int:
-    """Resolve, and write one file per purpose."""
+    """Resolve, write one file per purpose, and return the exit code."""
+    if {"-h", "--help"} & set(options):
+        print((__doc__ or "").strip())
+        return 0
     uv = ROOT / ".venv" / "uv" / "bin" / "uv"
     with tempfile.TemporaryDirectory() as folder:
         resolved, overrides = Path(folder, "resolved.txt"), Path(folder, "overrides.txt")
@@ -82,4 +85,10 @@ def _write(name: str, entries: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except FileNotFoundError as error:
+        sys.exit(f"lock: error: {error.filename}: {error.strerror}; set-up fetches uv")
+    except subprocess.CalledProcessError as error:
+        # uv has said why.
+        sys.exit(error.returncode)

@@ -5,6 +5,8 @@
 # usage: bash scripts/pack_environment.sh [FILE]        [runs/environment.tar.gz]
 #        bash scripts/pack_environment.sh --list        what would be packed
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 archive="$(realpath -m -- "${1:-$root/runs/environment.tar.gz}")"
 

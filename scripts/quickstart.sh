@@ -5,6 +5,8 @@
 #
 # usage: bash scripts/quickstart.sh [options of jobs/train_lenet.py]
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash scripts/setup.sh

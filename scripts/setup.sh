@@ -8,6 +8,8 @@
 #   PYTHON=/path/to/python3.11  the Python to use, instead of the first one that fits
 #   PYTORCH=cpu|cuda            the build of PyTorch [cuda where there is an NVIDIA device]
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 root="$PWD"

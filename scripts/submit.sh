@@ -12,6 +12,8 @@
 # A profile for a standalone cluster goes to the Master that scripts/cluster.sh started last,
 # unless there is none, or --master names another.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 fail() {

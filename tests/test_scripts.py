@@ -22,6 +22,11 @@ TOOLS = (
     *("bash", "cat", "cksum", "cut", "dirname", "find", "grep", "head", "id", "ls", "mkdir"),
     *("rm", "sed", "sha256sum", "tail", "uname"),
 )
+DOCUMENTS = (
+    *(ROOT / "README.md", ROOT / "README.ja.md", ROOT / "CONTRIBUTING.md"),
+    *(ROOT / "scripts/README.md", ROOT / "srgan/weights/README.md"),
+    *(ROOT / "docs").glob("*.md"),
+)
 NO_INDEX = "http://127.0.0.1:9/simple"
 
 
@@ -196,13 +201,46 @@ def test_an_environment_that_is_there_is_left_alone() -> None:
     assert done.stdout == ""
 
 
-def test_every_link_of_the_documents_leads_somewhere() -> None:
-    documents = [
-        ROOT / "README.md",
-        ROOT / "srgan/weights/README.md",
-        *(ROOT / "docs").glob("*.md"),
+def test_every_command_explains_itself_and_does_nothing_else(tmp_path: Path) -> None:
+    """scripts/README.md: --help explains the options; once it wrote a jar, or locked anew."""
+    table = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8")
+    commands = sorted(set(re.findall(r"`((?:bash|python) scripts/\w+\.\w+)", table)))
+    assert len(commands) > 12
+    locked = [(path, path.stat().st_mtime_ns) for path in (ROOT / "conf" / "locked").iterdir()]
+    started = [
+        subprocess.Popen(
+            [sys.executable if words[0] == "python" else "bash", ROOT / words[1], "--help"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for words in (command.split() for command in commands)
     ]
-    for document in documents:
+    for command, process in zip(commands, started, strict=True):
+        out, err = process.communicate(timeout=300)
+        assert (process.returncode, err) == (0, ""), command
+        assert command in out, command
+    assert not list(tmp_path.iterdir())
+    assert all(path.stat().st_mtime_ns == time for path, time in locked)
+
+
+def test_every_file_and_test_that_the_documents_name_is_there() -> None:
+    folders = "|".join(("conf", "docs", "jobs", "lenet", "scripts", "srgan", "tests"))
+    tests = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")}
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for path in re.findall(rf"`((?:{folders})/[\w./-]+)`", text):
+            assert (ROOT / path).exists(), f"{document.name}: {path}"
+        for name, test in re.findall(r"`(?:tests/)?(test_\w+\.py)(?:::(test_\w+))?`", text):
+            assert name in tests, f"{document.name}: {name}"
+            assert f"def {test}" in tests[name], f"{document.name}: {name}::{test}"
+        for test in re.findall(r"`(test_\w+)`", text):
+            assert any(f"def {test}" in test_file for test_file in tests.values()), test
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         for path, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
             target = document.parent / path if path else document
