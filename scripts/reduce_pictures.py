@@ -4,7 +4,8 @@
     python scripts/reduce_pictures.py data/photos/* --to data/photos-1280 --shrink 2
 
 Every picture of the folders comes out as a PNG whose longer side has at most that many pixels;
-smaller ones stay as they are, or become smaller by --shrink.
+smaller ones stay as they are, or become smaller by --shrink. Two pictures of the same name are
+refused: one would take the other's place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from PIL import Image
 
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK
+from srgan.errors import BadDataError
 from srgan.image_folder import read_images
 
 
@@ -43,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.longest < 1:
         parser.error("argument --longest: 1 or more")
     options.to.mkdir(parents=True, exist_ok=True)
+    origins: dict[str, str] = {}
     for folder in options.folders:
         for name, pixels in read_images(folder).usable:
+            first = origins.setdefault(Path(name).stem, f"{folder}/{name}")
+            if first != f"{folder}/{name}":
+                raise BadDataError(f"{folder}/{name} and {first} would have the same name")
             image = Image.fromarray(pixels)
             most = min(options.longest, max(1, int(max(image.size) / options.shrink)))
             image.thumbnail((most, most), Image.Resampling.LANCZOS)

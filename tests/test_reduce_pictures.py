@@ -38,3 +38,17 @@ def test_a_folder_without_pictures_is_named(
 ) -> None:
     assert reduce_pictures.main([str(tmp_path), "--to", str(tmp_path / "out")]) == 66
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_two_pictures_of_a_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, name in (("a", "dog.png"), ("b", "dog.jpg")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(sample_pixels(40, 30)).save(tmp_path / folder / name)
+    folders = [str(tmp_path / "a"), str(tmp_path / "b")]
+    for _ in range(2):
+        assert reduce_pictures.main([folders[0], "--to", str(tmp_path / "out")]) == 0
+    assert reduce_pictures.main([*folders, "--to", str(tmp_path / "out")]) == 65
+    error = capsys.readouterr().err
+    assert f"{folders[1]}/dog.jpg" in error and f"{folders[0]}/dog.png" in error

@@ -201,30 +201,6 @@ def test_an_environment_that_is_there_is_left_alone() -> None:
     assert done.stdout == ""
 
 
-def test_every_command_explains_itself_and_does_nothing_else(tmp_path: Path) -> None:
-    """scripts/README.md: --help explains the options; once it wrote a jar, or locked anew."""
-    table = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8")
-    commands = sorted(set(re.findall(r"`((?:bash|python) scripts/\w+\.\w+)", table)))
-    assert len(commands) > 12
-    locked = [(path, path.stat().st_mtime_ns) for path in (ROOT / "conf" / "locked").iterdir()]
-    started = [
-        subprocess.Popen(
-            [sys.executable if words[0] == "python" else "bash", ROOT / words[1], "--help"],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for words in (command.split() for command in commands)
-    ]
-    for command, process in zip(commands, started, strict=True):
-        out, err = process.communicate(timeout=300)
-        assert (process.returncode, err) == (0, ""), command
-        assert command in out, command
-    assert not list(tmp_path.iterdir())
-    assert all(path.stat().st_mtime_ns == time for path, time in locked)
-
-
 def test_every_file_and_test_that_the_documents_name_is_there() -> None:
     folders = "|".join(("conf", "docs", "jobs", "lenet", "scripts", "srgan", "tests"))
     tests = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/*.py")}
