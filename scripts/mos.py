@@ -23,6 +23,7 @@ Exit codes: 0 done; 2 usage; 65 bad data; 66 missing data; 69 the address is tak
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import shlex
 import signal
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.runtime import remote
+from jobs.runtime.cluster.node import address_towards
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError
 from jobs.runtime.names import split_paths
@@ -93,13 +95,31 @@ def serve(options: argparse.Namespace) -> None:
             f"--host {options.host} --port {options.port}: cannot listen there ({error}); "
             "choose another"
         ) from error
-    host = socket.getfqdn() if options.host in ("0.0.0.0", "::") else options.host
+    host = _name_for_others() if options.host in ("0.0.0.0", "::") else options.host
     shown = f"[{host}]" if ":" in host else host
     token = app.extensions[SERVED].study.token
     print(f"invitation: http://{shown}:{server.effective_port}/join/{token}", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     server.run()
     print("stopped; all ratings are saved")
+
+
+def _name_for_others() -> str:
+    """This machine's name, or its address where the name leads others nowhere.
+
+    A name is of use if it stands for the address at which the network reaches this machine; in many
+    a /etc/hosts (Debian's) it stands for loopback.
+    """
+    name = socket.getfqdn()
+    try:
+        # Nothing is sent there: the address is one that nobody has (RFC 5737).
+        address = address_towards("203.0.113.1")
+    except UnavailableError:
+        return name
+    with contextlib.suppress(OSError):
+        if socket.gethostbyname(name) == address:
+            return name
+    return address
 
 
 def results(options: argparse.Namespace) -> None:

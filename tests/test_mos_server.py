@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
+import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -15,8 +18,10 @@ from random import Random
 
 import psutil
 import pytest
-from small_study import HttpRater, Server, ask, make_study, run_mos, serving
+from small_study import MOS, HttpRater, Server, ask, free_port, make_study, run_mos, serving
 
+from jobs.runtime.cluster.node import address_towards
+from jobs.runtime.errors import UnavailableError
 from mos_study.store import read_trials
 
 RATERS = 50
@@ -168,6 +173,30 @@ def test_listens_on_loopback_unless_told_otherwise(server: Server) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == "127.0.0.1"
+
+
+def test_an_invitation_for_others_leads_here_from_elsewhere(server: Server) -> None:
+    """Once it named localhost where /etc/hosts gives this machine's name to loopback."""
+    try:
+        address_towards("203.0.113.1")
+    except UnavailableError:
+        pytest.skip("this machine has no network but loopback")
+    with subprocess.Popen(
+        [
+            *(sys.executable, MOS, "serve", "--study", server.folder),
+            *("--host", "0.0.0.0", "--port", str(free_port())),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            invitation = process.stdout.readline().removeprefix("invitation: ").strip()
+            host = urllib.parse.urlsplit(invitation).hostname
+            assert host and not socket.gethostbyname(host).startswith("127.")
+            assert ask(invitation)[0] == 200
+        finally:
+            process.terminate()
 
 
 def test_a_taken_port_is_one_line(server: Server) -> None:
