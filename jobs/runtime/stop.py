@@ -37,7 +37,8 @@ class StopSignal:
                 signal.signal(number, self._handle)
                 # A signal to the process could be taken by any of its threads (one that just starts
                 # another does), and Python's handlers run in the main one alone, which would sleep.
-                main = threading.main_thread().ident
+                # This is that one: no other may set handlers.
+                main = threading.get_ident()
                 on_signal(number.name[3:], partial(signal.pthread_kill, main, number))
 
     @contextmanager
