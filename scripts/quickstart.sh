@@ -9,24 +9,29 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-bash scripts/setup.sh
-# shellcheck disable=SC1091
-source .venv/bin/activate
-python scripts/fetch_data.py mnist
-python scripts/fetch_data.py sample
+# Read as a whole before anything of it runs: a `git pull` meanwhile would change it under bash.
+main() {
+    bash scripts/setup.sh
+    # shellcheck disable=SC1091
+    source .venv/bin/activate
+    python scripts/fetch_data.py mnist
+    python scripts/fetch_data.py sample
 
-run="runs/quickstart/$(date +%Y%m%d-%H%M%S)"
-spark-submit --properties-file conf/local.conf jobs/train_lenet.py \
-    --config conf/lenet.toml --data data/mnist --run-dir "$run/train_lenet" "$@"
-spark-submit --properties-file conf/local.conf jobs/evaluate_lenet.py \
-    --model "$run/train_lenet" --data data/mnist --run-dir "$run/evaluate_lenet"
+    run="runs/quickstart/$(date +%Y%m%d-%H%M%S)"
+    spark-submit --properties-file conf/local.conf jobs/train_lenet.py \
+        --config conf/lenet.toml --data data/mnist --run-dir "$run/train_lenet" "$@"
+    spark-submit --properties-file conf/local.conf jobs/evaluate_lenet.py \
+        --model "$run/train_lenet" --data data/mnist --run-dir "$run/evaluate_lenet"
 
-# A rank per GPU, else two: on so small a network more would mostly wait for each other.
-gpus=$(python -c 'from jobs.runtime.gpu import visible_gpus; print(len(visible_gpus()))')
-spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
-    --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \
-    --ranks "$((gpus == 1 ? 1 : 2))" --run-dir "$run/train_srgan"
-echo "  low resolution, bicubic, ours, original: $run/train_srgan/pictures"
-spark-submit --properties-file conf/local.conf jobs/evaluate_srgan.py \
-    --models photo --test-sets data/sample/test --run-dir "$run/photo"
-echo "  low resolution, bicubic, photo, original: $run/photo/contact-sheet.png"
+    # A rank per GPU, else two: on so small a network more would mostly wait for each other.
+    gpus=$(python -c 'from jobs.runtime.gpu import visible_gpus; print(len(visible_gpus()))')
+    spark-submit --properties-file conf/local.conf jobs/train_srgan.py \
+        --config conf/srgan-tiny.toml --data data/sample/train --test-sets data/sample/test \
+        --ranks "$((gpus == 1 ? 1 : 2))" --run-dir "$run/train_srgan"
+    echo "  low resolution, bicubic, ours, original: $run/train_srgan/pictures"
+    spark-submit --properties-file conf/local.conf jobs/evaluate_srgan.py \
+        --models photo --test-sets data/sample/test --run-dir "$run/photo"
+    echo "  low resolution, bicubic, photo, original: $run/photo/contact-sheet.png"
+}
+
+main "$@"; exit
