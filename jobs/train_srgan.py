@@ -30,7 +30,7 @@ from jobs.runtime.gpu import DEVICE_HELP, local_gpus
 from jobs.runtime.job import Run, run_job
 from jobs.runtime.options import JobOptions
 from jobs.runtime.progress import Progress
-from jobs.runtime.text import number
+from jobs.runtime.text import counted, number
 from srgan.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def work(run: Run[Options]) -> dict[str, Any]:
         content_loss(options.recipe())
     data, test_sets = remote.absolute(options.data), _test_sets(options.test_sets)
     context = run.start_spark(launch.properties)
-    ranks = "1 rank" if launch.ranks == 1 else f"{launch.ranks} ranks"
-    logger.info("%s, %s", ranks, "a GPU each" if launch.use_gpu else "on cores")
+    logger.info(
+        "%s, %s", counted(launch.ranks, "rank"), "a GPU each" if launch.use_gpu else "on cores"
+    )
 
     bars: dict[str, Progress] = {}
 

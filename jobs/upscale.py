@@ -34,7 +34,7 @@ from jobs.runtime.job import Run, run_job
 from jobs.runtime.lock import FolderLock
 from jobs.runtime.options import JobOptions
 from jobs.runtime.spark import huge_page_properties, task_gpus
-from jobs.runtime.text import in_one_line
+from jobs.runtime.text import counted, in_one_line
 
 if TYPE_CHECKING:
     from srgan.upscaling.output_options import OutputOptions
@@ -144,7 +144,7 @@ def work(run: Run[Options]) -> dict[str, Any]:
     ):
         status = manifest.status(found.entries)
         waiting, done_before = status.waiting, status.done
-        logger.info("%d files, %d of them done before", files, done_before)
+        logger.info("%s, %d of them done before", counted(files, "file"), done_before)
         if status.taken_over:
             logger.info(
                 "%d of these are in no record, but newer than their files", status.taken_over
@@ -250,7 +250,7 @@ def summary(metrics: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
     """The table at the end."""
     rows = [
         ("files", f"{metrics['files']} ({metrics['done_before']} done before)"),
-        ("done", f"{metrics['images']} images, {metrics['videos']} videos"),
+        ("done", f"{counted(metrics['images'], 'image')}, {counted(metrics['videos'], 'video')}"),
     ]
     if metrics["megapixels_per_second"]:
         rate = metrics["megapixels_per_second"]

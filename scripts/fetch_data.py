@@ -37,6 +37,7 @@ from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, JobError, UnavailableError, one_line
 from jobs.runtime.files import open_atomically
 from jobs.runtime.places import local_path, plain_path
+from jobs.runtime.text import counted
 from lenet.errors import BadDataError, MissingDataError
 
 if sys.version_info >= (3, 11):
@@ -101,7 +102,7 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
     sums = read_checksums(DATA / "checksums" / f"{dataset}.md5")
     wanted = {name: md5 for name, md5 in sums.items() if not _has_md5(target / name, md5)}
     if not wanted:
-        logger.info("%s: all %d files are there and whole", target, len(sums))
+        logger.info("%s: %s", target, _whole(len(sums)))
         return
     find = find_weights if "weights" in entry else find_parts if "parts" in entry else find_sources
     sources = find(entry, where)
@@ -117,7 +118,7 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
             if number < len(sources):
                 logger.warning("%s", one_line(error))
         if not wanted:
-            logger.info("%s: all %d files are there and whole", target, len(sums))
+            logger.info("%s: %s", target, _whole(len(sums)))
             logger.info("%s; licence: %s", entry["title"], entry["licence"])
             return
     page = f"download it from {entry['page']} and " if "page" in entry else ""
@@ -165,7 +166,7 @@ def take_from(source: Source, wanted: dict[str, str], target: Path) -> None:
                 damaged.append(one_line(error))
     came = sum(name not in wanted for name in names_of_it)
     if came:
-        logger.info("%s: %d files from %s", target, came, source.title)
+        logger.info("%s: %s from %s", target, counted(came, "file"), source.title)
     faults = [
         f"{len(names)} of {count} files {fault}: {_some(names)}"
         for fault, names in (("damaged or cut off", damaged), ("missing", missing))
@@ -185,6 +186,10 @@ def read_checksums(path: Path) -> dict[str, str]:
 def _some(names: Collection[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(list(names)[:NAMED]) + more
+
+
+def _whole(count: int) -> str:
+    return "its file is there and whole" if count == 1 else f"all {count} files are there and whole"
 
 
 def _has_md5(path: Path, md5: str) -> bool:

@@ -38,7 +38,7 @@ from jobs.runtime.cluster.node import address_towards
 from jobs.runtime.command import command
 from jobs.runtime.errors import EXIT_OK, UnavailableError, UsageError
 from jobs.runtime.names import split_paths
-from jobs.runtime.text import as_text
+from jobs.runtime.text import as_text, counted
 
 THREADS = 8
 
@@ -64,7 +64,8 @@ def prepare(options: argparse.Namespace) -> None:
     weights = options.lpips_weights and remote.plain_path(options.lpips_weights)
     study = render(options.study, methods, images, weights)
     folder = as_text(shlex.quote(str(options.study)))
-    print(f"{len(study.methods)} methods on {len(study.images)} images: {folder}")
+    scenes = counted(len(study.images), "image")
+    print(f"{counted(len(study.methods), 'method')} on {scenes}: {folder}")
     print(f"next: python scripts/mos.py serve --study {folder}")
 
 

@@ -18,7 +18,7 @@ from jobs.runtime.rank_reports import MeetingPoint, join, report_progress
 from jobs.runtime.recorded.runs import find_runs
 from jobs.runtime.run_folder import RunFolder
 from jobs.runtime.strict_json import to_json
-from jobs.runtime.text import as_text, in_one_line, number
+from jobs.runtime.text import as_text, counted, in_one_line, number
 from mos_study.output import RESULTS_FILE, write_results
 from mos_study.results import Comparison, Results, Score
 from mos_study.study import Measured, Study, StudyImage, write_study
@@ -49,6 +49,10 @@ def test_what_is_no_finite_number_becomes_null() -> None:
         "c": {"d": True, "latin1-\\xe9\\xff.png": None},
     }
     assert strict(to_json("half a character \ud83d")) == "half a character \\ud83d"
+
+
+def test_one_of_a_kind_takes_no_s() -> None:
+    assert [counted(count, "file") for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
 
 
 def test_names_as_text() -> None:

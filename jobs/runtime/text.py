@@ -27,6 +27,11 @@ def four_digits(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, which takes an s unless it is one: 1 file, 0 files."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def option_word(text: str) -> str:
     """A word of a string of Java options, which Spark splits as a shell would."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

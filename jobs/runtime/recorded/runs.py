@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobs.runtime.recorded.files import OddFileError, Result, moment, read_recorded
 from jobs.runtime.run_folder import LOG_FILE, RESULT_FILE
 from jobs.runtime.tables import table
-from jobs.runtime.text import four_digits, in_one_line
+from jobs.runtime.text import counted, four_digits, in_one_line
 
 RATES = {
     "records_per_second": "records/s",
@@ -93,7 +93,7 @@ class RecordedRun:
                 for name, value in self.psnr.items()
             )
         if "done" in self.metrics:
-            return f"{self.metrics['done']} files"
+            return counted(self.metrics["done"], "file")
         return "done"
 
     def _by_test_set(self, metric: str) -> dict[str, float]:
