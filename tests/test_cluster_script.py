@@ -18,6 +18,10 @@ import pytest
 from conftest import ROOT, free_port, spark_submit
 from faults import processes_below
 
+from jobs.runtime.cluster import node
+from jobs.runtime.cluster.workers_file import Worker
+from jobs.runtime.errors import UnavailableError
+
 pytestmark = pytest.mark.cluster
 WORKERS = "127.0.0.2 1 1g   # one host\n\n127.0.0.3 1 1g\n"
 SMALL = ("--executor-cores", "1", "--executor-memory", "900m", "--total-executor-cores")
@@ -313,3 +317,16 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert done.returncode == 69
     assert f"127.0.0.1:{port}" in done.stderr
     assert "--port" in done.stderr
+
+
+def test_a_worker_that_takes_too_long_is_said_to_be_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what it says when it is told to end."""
+    monkeypatch.setattr(node, "START_SECONDS", 8.0)
+    worker = Worker("worker-1", "127.0.0.1", 1, "1g")
+    with pytest.raises(UnavailableError, match="did not start within 8 s: ") as raised:
+        node.Node(tmp_path, "localhost").start_worker(
+            worker, f"spark://127.0.0.1:{free_port()}", None
+        )
+    assert "SIGNAL" not in str(raised.value)

@@ -188,11 +188,14 @@ class Node:
         )
         said = _wait_for(lambda: _contains(log, ready) or process.poll() is not None, START_SECONDS)
         if not said or process.poll() is not None:
+            # Before it is told to end, of which it speaks as well.
+            words = _last_words(log, output)
+            late = "" if said else f" within {START_SECONDS:.0f} s"
             with contextlib.suppress(psutil.NoSuchProcess):
                 _end(psutil.Process(process.pid))
             (self._folder / f"{name}.json").unlink()
             raise UnavailableError(
-                f"{name} on {self._host} did not start: {_last_words(log, output)}; see {log} there"
+                f"{name} on {self._host} did not start{late}: {words}; see {log} there"
             )
 
 
