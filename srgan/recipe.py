@@ -28,7 +28,7 @@ class Recipe(BaseModel):
     initial_generator: str | None = Field(
         None,
         description="model file that the training starts from instead of the seed; phase=srgan "
-        "needs it unless the run folder already holds a trained srresnet",
+        "needs it",
     )
 
     model: Literal["srresnet", "edsr", "span", "dcgan", "srcnn"] = Field(
