@@ -181,10 +181,13 @@ def _run(
             outcome["metrics"] = plain(work(run))
         outcome["status"] = "ok"
     except BaseException as error:
-        outcome["error"] = one_line(watch.cause_of(error))
+        cause = run.stop.cause_of(watch.cause_of(error))
+        outcome["error"] = one_line(cause)
         outcome["metrics"] = getattr(error, "metrics", {})
         TRACEBACKS.error("%s failed", name, exc_info=True)
-        raise
+        if cause is error:
+            raise
+        raise cause from error
     finally:
         end = datetime.now(timezone.utc)
         result = {

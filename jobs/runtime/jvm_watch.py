@@ -47,8 +47,9 @@ class JvmWatch:
 
     def cause_of(self, error: BaseException) -> BaseException:
         """What is behind an error: the JVM's death, or the error itself."""
-        is_of_connections = isinstance(error, OSError) or "py4j" in type(error).__module__
-        if not self._is_watching or not is_of_connections or not self._ends(MOMENT_SECONDS):
+        # An answer that was cut off may be read as anything.
+        is_known = hasattr(error, "exit_code") or not isinstance(error, Exception)
+        if not self._is_watching or is_known or not self._ends(MOMENT_SECONDS):
             return error
         self._say()
         return UnavailableError(self._message())

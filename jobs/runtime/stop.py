@@ -28,6 +28,7 @@ class StopSignal:
         self._asked_at: float | None = None
         self._name = ""
         self._tell: Callable[[], None] | None = None
+        self._is_at_once = False
 
     def listen(self) -> None:
         """Handle the signal from here on, whether it comes to this process or to its JVM."""
@@ -60,7 +61,16 @@ class StopSignal:
             JobError: it has been asked to stop.
         """
         if self._asked_at is not None:
-            raise JobError(f"stopped by {self._name}; run the same command again to continue")
+            raise JobError(self._message())
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """What is behind an error: a signal that ended a call of py4j's, or the error itself."""
+        if not self._is_at_once or isinstance(error, JobError):
+            return error
+        return JobError(self._message())
+
+    def _message(self) -> str:
+        return f"stopped by {self._name}; run the same command again to continue"
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -70,6 +80,8 @@ class StopSignal:
         self._name = signal.Signals(number).name
         hurry()
         if again or self._tell is None:
+            # py4j makes an error of its own of what is raised while it waits for the JVM.
+            self._is_at_once = True
             self.check()
         else:
             logger.warning("%s: stopping with the next checkpoint (once more: at once)", self._name)
