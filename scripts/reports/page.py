@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from jobs.runtime.files import write_atomically
 from jobs.runtime.recorded.runs import RecordedRun, last_lines, search
-from jobs.runtime.text import four_digits
+from jobs.runtime.text import counted, four_digits
 from nights.night import odd_nights, read_nights
 from reports import content
 from reports.charts import line_chart, possible
@@ -40,6 +40,7 @@ def render_page(root: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters["four_digits"] = four_digits
+    environment.filters["counted"] = counted
     environment.filters["figure"] = lambda value, form: "" if value is None else form % value
     judged = content.newest_with(runs, "pictures")
     confusion = content.newest_with(runs, "confusion")
