@@ -37,7 +37,7 @@ def write_run(folder: Path, job: str, day: int, **changes: Any) -> Path:
         "options": {"epochs": 3},
         "cluster": {
             **{"master": "spark://pc1:7077", "executors": 4, "cores": 2, "memory": "2g"},
-            "gpus": 0,
+            "gpus": 1,
         },
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "metrics": {},
@@ -182,7 +182,8 @@ def test_failures_are_named_and_nothing_in_them_is_run(page: Page) -> None:
     assert page.locator("#failures pre").text_content() == "one\nthe last line of the log"
     assert page.locator("#confusion td").count() == 100
     assert page.locator("#scaling tbody tr, #scaling tr").count() >= 2
-    assert "4 executors, 2 cores and 2g each" in (page.locator("#cluster").text_content() or "")
+    cluster = page.locator("#cluster").text_content() or ""
+    assert "4 executors, 2 cores and 2g each, 1 GPU." in cluster
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
