@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch.autograd.function import once_differentiable
 
 from srgan.cpu.shared_memory import SharedSums
@@ -96,7 +96,7 @@ LAYERS: weakref.WeakValueDictionary[int, SynchronisedBatchNorm] = weakref.WeakVa
 """The layers of this process by number, for compiled code, which has no other way to them."""
 
 
-@torch.library.custom_op("srgan::mean_over_ranks", mutates_args=())
+@library.custom_op("srgan::mean_over_ranks", mutates_args=())
 def _mean_compiled(values: Tensor, layer: int) -> Tensor:
     """What ranks exchange, as an operator into which torch.compile does not look."""
     return LAYERS[layer].mean_over_ranks(values)
