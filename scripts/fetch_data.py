@@ -4,6 +4,7 @@
     python scripts/fetch_data.py mnist --to /srv/mnist --source /media/usb/mnist
     python scripts/fetch_data.py sample
     python scripts/fetch_data.py photos
+    python scripts/fetch_data.py varied
     python scripts/fetch_data.py general-100 --source General-100.zip
     python scripts/fetch_data.py set5 --source /media/usb/Set5
     python scripts/fetch_data.py set14 --source /media/usb/Set14
@@ -122,7 +123,8 @@ def fetch(dataset: str, entry: dict[str, Any], target: Path, where: str) -> None
             logger.info("%s; licence: %s", entry["title"], entry["licence"])
             return
     page = f"download it from {entry['page']} and " if "page" in entry else ""
-    file = "FILE.deb" if "parts" in entry else "FILE.zip"
+    of_debian = any("deb" in part for part in entry.get("parts", {}).values())
+    file = "FILE.deb" if of_debian else "FILE.zip"
     advice = f"{page}give its files by --source {file} or --source DIR"
     if sources and not failures:
         lacking = f"{len(wanted)} of {len(sums)} files are not in it: {_some(wanted)}"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import http.server
 import io
 import os
 import shutil
 import struct
 import subprocess
 import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -252,13 +257,48 @@ def test_without_apt_or_dpkg_a_line_says_so(tmp_path: Path) -> None:
     assert "dpkg-deb is not here" in done.stderr
 
 
-def test_every_photograph_has_a_licence_that_allows_training() -> None:
-    with open(ROOT / "data" / "photos.csv", encoding="utf-8", newline="") as listed:
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """The address of a folder `web`, over HTTP."""
+    (tmp_path / "web").mkdir()
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "web")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_parts_may_be_archives_on_the_web_or_in_hand(
+    tmp_path: Path, target: Path, web: str
+) -> None:
+    for part in ("animals", "more"):
+        with zipfile.ZipFile(tmp_path / "web" / f"{part}.zip", "w") as archive:
+            for name, content in CONTENTS.items():
+                if name.startswith(part):
+                    archive.writestr(f"{part}-1a2b3c/pictures/{Path(name).name}", content)
+    parts = {part: {"archive": f"{web}/{part}.zip"} for part in ("animals", "more")}
+    entry = ENTRY | {"parts": parts}
+    fetch_data.fetch("pictures", entry, target, "auto")
+    assert files_below(target) == set(CONTENTS)
+    shutil.rmtree(target)
+    with pytest.raises(MissingDataError, match=r"missing: more/house.jpg.*--source FILE\.zip"):
+        fetch_data.fetch("pictures", entry, target, str(tmp_path / "web" / "animals.zip"))
+    fetch_data.fetch("pictures", entry, target, str(tmp_path / "web" / "more.zip"))
+    assert files_below(target) == set(CONTENTS)
+    (tmp_path / "web" / "more.zip").unlink()
+    (target / "more" / "house.jpg").unlink()
+    with pytest.raises(UnavailableError, match=r"more\.zip: "):
+        fetch_data.fetch("pictures", entry, target, "auto")
+
+
+@pytest.mark.parametrize("dataset", ["photos", "varied"])
+def test_every_photograph_has_a_licence_that_allows_training(dataset: str) -> None:
+    with open(ROOT / "data" / f"{dataset}.csv", encoding="utf-8", newline="") as listed:
         rows = list(csv.DictReader(listed))
-    assert [row["file"] for row in rows] == names_of("photos")
-    assert {row["licence"] for row in rows} == {
-        *("public domain", "CC0 1.0", "CC BY 2.0", "CC BY 3.0", "CC BY 4.0")
+    assert [row["file"] for row in rows] == names_of(dataset)
+    assert {row["licence"] for row in rows} <= {
+        *("public domain", "CC0 1.0", "CC BY 2.0", "CC BY 3.0", "CC BY 4.0", "unrestricted use")
     }
     assert all(row["author"] for row in rows)
-    # Sources are searched by base names, and pictures without their suffix become PNG files.
-    assert len({Path(row["file"]).stem.lower() for row in rows}) == len(rows)
