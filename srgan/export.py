@@ -127,6 +127,43 @@ def blend(first: LoadedGenerator, second: LoadedGenerator, share: float) -> Load
     return LoadedGenerator(network.eval(), description)
 
 
+def deepen(shallow: LoadedGenerator, residual_blocks: int) -> LoadedGenerator:
+    """A deeper network that does the same, to train on from (Net2Net: Chen et al. 2016, 2.3).
+
+    Each old block is followed by new ones, whose last layer is zero: they add nothing at first.
+
+    Args:
+        shallow: of the architecture `edsr`, which has no normalisation.
+        residual_blocks: of the result, more than it has.
+
+    Raises:
+        BadDataError: it is of another architecture, or not shallower.
+    """
+    old = shallow.description
+    if old.model != "edsr" or old.residual_blocks >= residual_blocks:
+        raise BadDataError(
+            f"{old.model} of {old.residual_blocks} residual blocks cannot become deeper, of "
+            f"{residual_blocks}: only edsr can, and to more than it has"
+        )
+    description = old.model_copy(
+        update={"residual_blocks": residual_blocks, "psnr_y": None, "lpips": None}
+    )
+    network = build_model(
+        **description.model_dump(include={"model", "residual_blocks", "channels", "bicubic_skip"})
+    )
+    weights = network.state_dict()
+    for name, tensor in weights.items():
+        if name.startswith("body.") and ".second." in name:
+            tensor.zero_()
+    for name, tensor in shallow.network.state_dict().items():
+        words = name.split(".")
+        if words[0] == "body":
+            words[1] = str(int(words[1]) * residual_blocks // old.residual_blocks)
+        weights[".".join(words)] = tensor
+    network.load_state_dict(weights)
+    return LoadedGenerator(network.eval(), description)
+
+
 def _header(data: bytes) -> dict[str, Any]:
     """What safetensors files begin with: a length, and JSON of that length."""
     return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

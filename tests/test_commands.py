@@ -23,6 +23,11 @@ from conftest import ROOT
         (("runs.py", "list", "--runs", "absent"), 66, "runs: error: --runs "),
         (("fetch_data.py", "sample", "--to", "/proc/x"), 1, "fetch_data: error: /proc/x: "),
         (("blend_models.py", "absent", "b", "--to", "c"), 66, "blend_models: error: absent: "),
+        (
+            ("deepen_model.py", "absent", "--residual-blocks", "2", "--to", "c"),
+            66,
+            "error: absent: ",
+        ),
         (("mos.py", "results", "--study", "absent"), 66, "mos: error: --study absent: no study"),
     ],
 )

@@ -168,3 +168,27 @@ def test_models_of_different_shapes_are_not_blended(tmp_path):
     assert (done.returncode, done.stderr.count("\n")) == (65, 1)
     assert "different shapes" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("blocks", [5, 16])
+def test_a_deeper_model_does_the_same(tmp_path, blocks):
+    torch.manual_seed(0)
+    network = build_model("edsr", 3, 8, bicubic_skip=True).eval()
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    description = ModelDescription(
+        model="edsr", residual_blocks=3, channels=8, bicubic_skip=True, phase="x", step=1
+    )
+    path, target = str(tmp_path / "shallow.safetensors"), str(tmp_path / "deep.safetensors")
+    save_generator(path, network, description)
+    command = [sys.executable, ROOT / "scripts/deepen_model.py", path, "--to", target]
+    command += ["--residual-blocks", str(blocks)]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
+    deeper = load_generator(target)
+    assert deeper.description.residual_blocks == len(deeper.network.body) == blocks
+    low = torch.rand(1, 3, 12, 10)
+    torch.testing.assert_close(deeper.network(low), network(low))
+    # What was added can learn: its first layer is not zero.
+    assert all(block.first.weight.std() > 0 for block in deeper.network.body)
+    done = subprocess.run([*command[:-1], "2"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (65, 1)
+    assert "edsr of 3 residual blocks cannot become deeper" in done.stderr
