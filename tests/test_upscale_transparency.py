@@ -10,6 +10,7 @@ import pyvips
 from PIL import Image, ImageDraw, ImageFont
 from srgan_samples import sample_pixels
 
+from srgan.export import decode_generator
 from srgan.upscaling import images, worker
 from srgan.upscaling.model_choice import read_model
 from srgan.upscaling.tiles import Box, Upscaler
@@ -137,8 +138,10 @@ def test_where_it_is_opaque_it_is_the_networks_result() -> None:
     pixels[..., 3] = 255
     pixels[:, :20, 3] = 0
     result = upscale_transparent(pixels[None], box, upscaler)[0]
-    # As far as neither the hole nor what is spread into it is seen by the network.
-    far = 4 * (20 + upscaler.margin)
+    # As far as neither the hole nor what is spread into it is seen by the network: by its first and
+    # last layer, and two of each block.
+    blocks = decode_generator(read_model("default"), "default").description.residual_blocks
+    far = 4 * (20 + 2 + 2 * blocks)
     assert np.array_equal(result[:, far:, :3], plain[:, far:])
     assert (result[:, far:, 3] == 255).all()
 
