@@ -55,6 +55,18 @@ class LpipsContent(nn.Module):
         return torch.stack(distances).sum()
 
 
+def frequency_error(generated: Tensor, original: Tensor) -> Tensor:
+    """Mean absolute error of the Fourier coefficients (Cho et al., arXiv 2108.05054, formula 5).
+
+    It grows with the side of the crops, since a coefficient is a sum over all pixels.
+
+    Args:
+        generated: N x 3 x H x W in [-1, 1]; likewise the original.
+        original: what it should be.
+    """
+    return torch.view_as_real(torch.fft.rfft2(generated - original)).abs().mean()
+
+
 def content_loss(options: Recipe) -> nn.Module:
     """The content loss of the srgan phase.
 

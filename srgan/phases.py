@@ -17,9 +17,10 @@ from srgan.batches import Batch
 from srgan.checkpoint import PhaseState
 from srgan.distributed import Ranks
 from srgan.gpu import convolutions
-from srgan.losses import adversarial_loss, discriminator_losses
+from srgan.losses import adversarial_loss, discriminator_losses, frequency_error
 from srgan.models import build_discriminator, build_model
 from srgan.moving_average import MovingAverage
+from srgan.muon import ConvolutionMuon, inner_kernels
 from srgan.recipe import PHASES, PhaseName, Recipe
 
 Weights = Mapping[str, Tensor]
@@ -40,7 +41,7 @@ class Phase(ABC):
         self.networks: dict[str, nn.Module] = {}
         self.parallel_networks: dict[str, nn.Module] = {}
         """The same, whose gradients are the mean over ranks."""
-        self._optimisers: dict[str, torch.optim.Adam] = {}
+        self._optimisers: dict[str, torch.optim.Optimizer] = {}
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
@@ -50,7 +51,8 @@ class Phase(ABC):
                 channels=options.channels,
                 bicubic_skip=options.bicubic_skip,
                 even_sub_pixels=options.even_sub_pixels,
-                for_training=True,
+                # Muon moves a kernel as one matrix, which with a second branch it is not.
+                for_training=not self._has_muon,
             )
         if weights is not None:
             generator.load_state_dict(weights)
@@ -104,6 +106,10 @@ class Phase(ABC):
             optimiser.load_state_dict({"state": saved, "param_groups": groups})
             _lay_out_as_weights(optimiser)
 
+    @property
+    def _has_muon(self) -> bool:
+        return self.name == "srresnet" and self.options.optimizer == "muon"
+
     def _place(self, network: nn.Module) -> nn.Module:
         # On a CPU batches in that order are what makes it fast; weights in it cost 3 to 12 %.
         on_gpu = self._ranks.device.type == "cuda"
@@ -117,8 +123,14 @@ class Phase(ABC):
             network.compile()
         self.networks[name] = network
         self.parallel_networks[name] = self._ranks.parallel(network)
+        kernels = inner_kernels(network) if self._has_muon else []
+        if kernels:
+            self._optimisers[f"{name} kernels"] = ConvolutionMuon(
+                kernels, self.options.learning_rate, self._ranks
+            )
+        taken = {id(kernel) for kernel in kernels}
         self._optimisers[name] = torch.optim.Adam(
-            network.parameters(),
+            [one for one in network.parameters() if id(one) not in taken],
             lr=self.options.learning_rate,
             betas=(0.9, 0.999),
             # False would forbid the other fast implementation, foreach, as well.
@@ -126,8 +138,8 @@ class Phase(ABC):
         )
 
     def _zero_gradients(self) -> None:
-        for optimiser in self._optimisers.values():
-            optimiser.zero_grad()
+        for network in self.networks.values():
+            network.zero_grad()
 
     def _generate(self, batch: Batch) -> Tensor:
         with self._autocast:
@@ -141,9 +153,14 @@ class SrresnetPhase(Phase):
 
     def _compute_gradients(self, batch: Batch) -> dict[str, Tensor]:
         error = F.l1_loss if self.options.pixel_loss == "l1" else F.mse_loss
-        loss = error(self._generate(batch), batch.high)
-        loss.backward()
-        return {self.options.pixel_loss: loss.detach()}
+        generated = self._generate(batch)
+        total = error(generated, batch.high)
+        terms: dict[str, Tensor] = {self.options.pixel_loss: total}
+        if self.options.frequency_weight:
+            terms["frequency"] = frequency_error(generated, batch.high)
+            total = total + self.options.frequency_weight * terms["frequency"]
+        total.backward()
+        return {name: term.detach() for name, term in terms.items()}
 
 
 class SrganPhase(Phase):

@@ -109,6 +109,18 @@ class Recipe(BaseModel):
         description="loss of the srresnet phase: mse, the paper's, or l1, the mean absolute error, "
         "EDSR's, which gets a higher PSNR in the same time",
     )
+    frequency_weight: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="weight of the mean absolute error of Fourier coefficients beside the pixel "
+        "loss: not the paper's, but edges come out sharper (arXiv 2108.05054); 0.05 is usual",
+    )
+    optimizer: Literal["adam", "muon"] = Field(
+        "adam",
+        description="optimiser of the srresnet phase: adam, the paper's, or muon for the inner "
+        "convolutions, which needs fewer steps (srgan/muon.py)",
+    )
     content: Literal["mse", "vgg22", "vgg53", "vgg54", "lpips"] = Field(
         "vgg54",
         description="content loss of the srgan phase (the srresnet phase has pixel_loss): vgg22 of "

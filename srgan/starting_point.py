@@ -11,7 +11,7 @@ from srgan.training_output import TrainingOutput
 from srgan.validation import Best
 
 GENERATOR = ("model", "residual_blocks", "channels", "bicubic_skip")
-ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm")
+ARCHITECTURE = (*GENERATOR, "crop_size", "even_sub_pixels", "spectral_norm", "optimizer")
 
 
 def starting_point(

@@ -30,6 +30,8 @@ def data(tmp_path) -> Path:
         (5, ALL_TERMS),
         (2, {"model": "span", "bicubic_skip": True}),
         (5, {"model": "edsr", **ALL_TERMS}),
+        (2, {"model": "edsr", "optimizer": "muon", "frequency_weight": 0.05}),
+        (5, {"optimizer": "muon"}),
         (5, {"model": "dcgan", "crop_size": 64}),
     ],
 )
@@ -68,6 +70,12 @@ def test_checkpoint_of_an_earlier_version_goes_on(data, tmp_path):
     assert again["test_sets"] == whole["test_sets"]
     with pytest.raises(OptionsError, match="spectral_norm False, not True"):
         run_tiny(tiny_options(srgan_steps=4, spectral_norm=True), data, tmp_path / "old")
+
+
+def test_a_change_of_the_optimizer_is_refused(data, tmp_path):
+    run_tiny(tiny_options(), data, tmp_path / "run")
+    with pytest.raises(OptionsError, match="optimizer adam, not muon"):
+        run_tiny(tiny_options(optimizer="muon", srgan_steps=4), data, tmp_path / "run")
 
 
 def test_finished_run_is_not_done_again(data, tmp_path):

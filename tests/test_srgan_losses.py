@@ -1,5 +1,6 @@
 """Loss terms: their values, and that each of them moves the generator."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from srgan.losses import (
     adversarial_loss,
     content_loss,
     discriminator_losses,
+    frequency_error,
 )
 from srgan.models import Discriminator, Generator
 from srgan.vgg import DEFAULT_FOLDER, VggFeatures
@@ -40,6 +42,19 @@ def assert_moves_every_layer(loss_of, batch: Batch) -> None:
 
 def test_mse_moves_the_generator(batch):
     assert_moves_every_layer(lambda image: MseContent()(image, batch.high), batch)
+
+
+def test_frequency_error_is_that_of_the_coefficients():
+    torch.manual_seed(0)
+    first, second = torch.rand(2, 2, 3, 8, 10) * 2 - 1
+    coefficients = [np.fft.fft2(one.numpy())[..., :6] for one in (first, second)]
+    difference = coefficients[0] - coefficients[1]
+    expected = (np.abs(difference.real) + np.abs(difference.imag)).mean() / 2
+    assert frequency_error(first, second).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_frequency_error_moves_the_generator(batch):
+    assert_moves_every_layer(lambda image: frequency_error(image, batch.high), batch)
 
 
 def test_vgg22_with_real_weights_moves_the_generator(batch):

@@ -117,6 +117,8 @@ def test_training_lowers_the_loss(data, tmp_path):
         {"precision": "bf16"},
         {"srresnet_epochs": 2},
         {"pixel_loss": "l1", "degradation": "photo"},
+        {"pixel_loss": "l1", "frequency_weight": 0.05, "optimizer": "muon"},
+        {"model": "dcgan", "optimizer": "muon"},
     ],
 )
 def test_other_options_train_as_well(data, tmp_path, changes):
