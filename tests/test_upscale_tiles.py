@@ -12,7 +12,7 @@ from srgan_samples import sample_pixels
 from srgan.errors import OptionsError
 from srgan.evaluation import upscale_with
 from srgan.upscaling.model_choice import read_model
-from srgan.upscaling.networks import MARGIN, UpscalingNetwork, decode_network
+from srgan.upscaling.networks import UpscalingNetwork, decode_network
 from srgan.upscaling.tiles import Box, Upscaler
 
 CPU = torch.device("cpu")
@@ -38,10 +38,12 @@ def test_a_box_is_the_same_as_that_part_of_the_whole(default: UpscalingNetwork) 
     whole = upscale_with(default.network)(pixels).astype(int)
     upscaler = Upscaler.of(decode_network(read_model("default"), ""), CPU, 512)
     box = Box(70, 40, 60, 50)
-    outer = box.grown(MARGIN, 170, 150)
+    outer = box.grown(default.margin, 170, 150)
     around = pixels[outer.top : outer.top + outer.height, outer.left : outer.left + outer.width]
     part = upscaler.upscale(around[None], box.within(outer))[0]
     assert np.abs(whole[160:360, 280:520] - part).max() <= 1
+    exact = replace(upscaler, half=False).upscale(around[None], box.within(outer))[0]
+    assert np.abs(whole[160:360, 280:520] - exact).mean() < 1e-4
 
 
 def test_several_pictures_at_a_time(default: UpscalingNetwork) -> None:
